@@ -1,0 +1,74 @@
+"""The incident playbook, executed all the time.
+
+What a probe author imports stands here: `from probed import Measure, Probe, Reasons, Run`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from probed.version import __version__
+
+if TYPE_CHECKING:
+    from probed.fields import (
+        CertificateAge,
+        Duration,
+        HostPort,
+        Latency,
+        Pattern,
+        Settings,
+        Size,
+        Tls,
+        Url,
+    )  # fmt: skip
+    from probed.http import Request, Response, check_header
+    from probed.model import Kind, Measure, Outcome, Severity
+    from probed.net import Stream
+    from probed.probe import Fault, Probe, Run
+    from probed.reasons import ProbeError, Reason, Reasons
+    from probed.record import Certificate, Recorder
+    from probed.redact import SecretStr
+
+# The command line imports this package first: nothing heavy may be loaded with it.
+_HOME = {
+    "Certificate": "probed.record",
+    "CertificateAge": "probed.fields",
+    "Duration": "probed.fields",
+    "Fault": "probed.probe",
+    "HostPort": "probed.fields",
+    "Kind": "probed.model",
+    "Latency": "probed.fields",
+    "Measure": "probed.model",
+    "Outcome": "probed.model",
+    "Pattern": "probed.fields",
+    "Probe": "probed.probe",
+    "ProbeError": "probed.reasons",
+    "Recorder": "probed.record",
+    "Reason": "probed.reasons",
+    "Reasons": "probed.reasons",
+    "Request": "probed.http",
+    "Response": "probed.http",
+    "Run": "probed.probe",
+    "SecretStr": "probed.redact",
+    "Settings": "probed.fields",
+    "Severity": "probed.model",
+    "Size": "probed.fields",
+    "Stream": "probed.net",
+    "Tls": "probed.fields",
+    "Url": "probed.fields",
+    "check_header": "probed.http",
+}
+
+__all__ = [
+    "Certificate", "CertificateAge", "Duration", "Fault", "HostPort", "Kind", "Latency", "Measure",
+    "Outcome", "Pattern", "Probe", "ProbeError", "Reason", "Reasons", "Recorder", "Request",
+    "Response", "Run", "SecretStr", "Settings", "Severity", "Size", "Stream", "Tls", "Url",
+    "__version__", "check_header",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'probed' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

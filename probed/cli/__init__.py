@@ -1,0 +1,53 @@
+"""The command line. What a command needs is imported when it runs, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from probed.cli.commands import check, config, demo, list_checks, run
+from probed.version import __version__
+
+UNKNOWN = 3
+
+_EPILOG = """\b
+Exit codes, for every format:
+  0  all ok
+  1  degraded at worst
+  2  something failed
+  3  unknown; nothing selected; usage or configuration error
+`probed run` exits with 78 on a bad configuration, and with 0 on SIGTERM.
+"""
+
+
+@click.group(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="probed")
+def cli() -> None:
+    """The incident playbook, executed all the time."""
+
+
+cli.add_command(check)
+cli.add_command(config)
+cli.add_command(demo)
+cli.add_command(list_checks)
+cli.add_command(run)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point. Usage errors exit with 3: 2 would say that a check has failed."""
+    try:
+        code = cli.main(args=arguments, prog_name="probed", standalone_mode=False)
+    except click.ClickException as error:
+        error.show(sys.stderr)
+        sys.exit(UNKNOWN)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`): nothing is left to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(UNKNOWN)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,59 @@
+"""`probed run`: the daemon under a service manager or in a terminal."""
+
+from __future__ import annotations
+
+import logging
+import signal
+
+import anyio
+import click
+from anyio.abc import TaskStatus
+
+from probed.app import App
+from probed.cli.logs import set_up_logging
+from probed.cli.loop import run_on_loop
+from probed.config import Config
+
+log = logging.getLogger("probed")
+
+
+def run(config: Config, *, refused: int) -> int:
+    """Run until SIGTERM or SIGINT; 0 then. `refused` where an address cannot be listened on or a
+    telemetry setting of the environment is wrong.
+    """
+    set_up_logging(config.redactor)
+    try:
+        run_on_loop(serve, App(config))
+    except (ValueError, OSError) as error:
+        text = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        click.echo(f"probed: {text}", err=True)
+        return refused
+    return 0
+
+
+async def serve(app: App) -> None:
+    """Run the daemon until a signal asks it to stop. Raises OSError where it cannot listen."""
+    failed: list[OSError] = []
+
+    async def run_app(*, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        try:
+            await app.run(task_status=task_status)
+        except OSError as error:
+            failed.append(error)
+            task_status.started()
+        tasks.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as tasks:
+        # Before anything else, so that a signal during the start is not lost.
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            await tasks.start(run_app)
+            if not failed:
+                log.info(
+                    "probing %d checks; metrics on %s/metrics, API on %s/api/v1/checks",
+                    sum(check.enabled for check in app.config.checks), app.metrics_url, app.api_url,
+                )  # fmt: skip
+            async for received in signals:
+                log.info("%s: stopping", signal.Signals(received).name)
+                app.stop()
+    if failed:
+        raise failed[0]

@@ -1,0 +1,113 @@
+"""`probed demo`: embedded peers, the daemon on them, and a table of what it finds."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+
+import anyio
+import click
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from probed.app import App
+from probed.cli.daemon import serve
+from probed.cli.logs import set_up_logging
+from probed.cli.loop import run_on_loop
+from probed.config import loads
+from probed.demo import Demo, DemoUnavailable
+from probed.model import Outcome, Result, Verdict
+from probed.output import Style, render_result
+from probed.registry import Registry
+from probed.state import CheckState
+
+_COLOURS = {Verdict.UP: "green", Verdict.DEGRADED: "yellow", Verdict.DOWN: "red",
+            Verdict.UNKNOWN: "magenta", Verdict.PENDING: "dim"}  # fmt: skip
+
+
+def run(broken: Sequence[str], seconds: float | None) -> int:
+    """Show until Ctrl-C, or for so many seconds."""
+    try:
+        run_on_loop(_show, broken, seconds)
+    except DemoUnavailable as error:
+        raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(str(error)) from None
+    return 0
+
+
+async def _show(broken: Sequence[str], seconds: float | None) -> None:
+    async with Demo() as demo:
+        for name in broken:
+            try:
+                await demo.break_(name)
+            except ValueError as error:
+                raise click.UsageError(str(error)) from None
+        config = loads(demo.config_text(), Registry(), name="demo.yaml")
+        set_up_logging(config.redactor, level=logging.ERROR)
+        screen = _Screen(demo, broken)
+        app = App(config, on_result=screen.take)
+        with anyio.move_on_after(seconds):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(screen.show, app)
+                await serve(app)
+                tasks.cancel_scope.cancel()
+
+
+class _Screen:
+    """A table that is drawn anew on a terminal; elsewhere, a line for each result."""
+
+    def __init__(self, demo: Demo, broken: Sequence[str]) -> None:
+        self._demo = demo
+        self._broken = broken
+        self._console = Console(highlight=False)
+        self._live = self._console.is_terminal
+        self._style = Style(unicode=(sys.stdout.encoding or "").lower().startswith("utf"))
+
+    def take(self, result: Result, state: CheckState) -> None:
+        if not self._live:
+            click.echo(f"{render_result(result, self._style)}  [{state.verdict.value}]")
+            sys.stdout.flush()
+
+    async def show(self, app: App) -> None:
+        await app.started.wait()
+        if not self._live:
+            click.echo("\n".join(self._head(app)))
+            return
+        with Live(console=self._console, auto_refresh=False) as live:
+            while True:
+                live.update(self._table(app), refresh=True)
+                await anyio.sleep(0.5)
+
+    def _head(self, app: App) -> list[str]:
+        lines = [f"metrics  {app.metrics_url}/metrics", f"API      {app.api_url}/api/v1/checks"]
+        lines += [f"{name:<8} {url}" for name, url in self._demo.urls.items()]
+        for name in self._broken:
+            lines.append(f"broken   {name}: {self._demo.breaks[name]}")
+        return lines
+
+    def _table(self, app: App) -> Table:
+        table = Table(box=None, title="\n".join(self._head(app)), title_justify="left",
+                      caption="Ctrl-C stops everything", caption_justify="left",
+                      title_style="", pad_edge=False)  # fmt: skip
+        for heading in ("check", "verdict", "time", "what was found"):
+            table.add_column(heading, no_wrap=heading != "what was found")
+        for history in app.history.checks.values():
+            last = history.last
+            verdict = history.state.verdict
+            table.add_row(
+                Text(history.check.name),
+                Text(verdict.value, style=_COLOURS[verdict]),
+                Text("" if last is None else f"{last.duration_s * 1000:.1f} ms"),
+                Text("" if last is None else _found(last)),
+            )
+        return table
+
+
+def _found(result: Result) -> str:
+    if result.outcome is Outcome.OK:
+        return "ok"
+    return "\n".join(f"{finding.reason}: {finding.message}" for finding in result.findings)

@@ -1,0 +1,19 @@
+"""The event loop: uvloop where it can be had."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+
+
+def run_on_loop(function: Callable[..., Awaitable[Any]], *arguments: Any) -> None:
+    """Run the coroutine function to its end on asyncio, on uvloop where it is installed."""
+    try:
+        import uvloop  # noqa: F401, PLC0415  # an optional part
+    except ImportError:
+        fast = False
+    else:
+        fast = True
+    anyio.run(function, *arguments, backend="asyncio", backend_options={"use_uvloop": fast})

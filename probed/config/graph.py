@@ -1,0 +1,88 @@
+"""What holds between checks: their names are unique, and what they depend on exists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from probed.config.source import Node
+from probed.config.values import Values
+
+_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A check as far as it could be read; `name` is empty where it could not."""
+
+    path: str
+    node: Node
+    name: str
+    depends_on: tuple[str, ...]
+
+    def part(self, key: str, at: int | None = None) -> Node:
+        """The node of a key, or of an item of its list."""
+        value = self.node.value
+        found = value.get(key, self.node) if isinstance(value, dict) else self.node
+        if at is not None and isinstance(found.value, list) and at < len(found.value):
+            return found.value[at]
+        return found
+
+
+def check_names(values: Values, checks: Sequence[Named]) -> None:
+    """Note names that stand twice, and dependencies that are unknown or go in a circle."""
+    known: dict[str, Named] = {}
+    for check in checks:
+        if not check.name:
+            continue
+        first = known.setdefault(check.name, check)
+        if first is not check:
+            line = first.part("name").start[0] + 1
+            values.wrong(
+                check.part("name"), f"{check.path}.name", "the name is not unique",
+                f"the check in line {line} has it",
+            )  # fmt: skip
+    edges: dict[str, list[str]] = {}
+    for check in known.values():
+        edges[check.name] = [*_known_parents(values, check, known)]
+    for cycle in _cycles(edges):
+        check = known[cycle[0]]
+        names = cycle if len(cycle) <= _SHOWN else [*cycle[:_SHOWN], "…"]
+        values.wrong(
+            check.part("depends_on"), f"{check.path}.depends_on",
+            "depends on itself: " + " -> ".join([*names, cycle[0]]),
+            "take one of them out",
+        )  # fmt: skip
+
+
+def _known_parents(values: Values, check: Named, known: dict[str, Named]) -> Iterator[str]:
+    for at, parent in enumerate(check.depends_on):
+        node, path = check.part("depends_on", at), f"{check.path}.depends_on[{at}]"
+        if parent in known:
+            yield parent
+        else:
+            # Likeness costs time, and nobody reads thousands of hints.
+            close = get_close_matches(parent, known, 1) if values.hints else []
+            remedy = f"did you mean `{close[0]}`?" if close else "write the name of another check"
+            values.wrong(node, path, "there is no check of that name", remedy)
+
+
+def _cycles(edges: dict[str, list[str]]) -> Iterator[list[str]]:
+    """Circles, each from the name that stands first in the file. Chains may be long: no recursion."""
+    done: set[str] = set()
+    for root, parents in edges.items():
+        if root in done:
+            continue
+        trail: dict[str, Iterator[str]] = {root: iter(parents)}
+        while trail:
+            name = next(reversed(trail))
+            parent = next(trail[name], None)
+            if parent is None:
+                done.add(name)
+                del trail[name]
+            elif parent in trail:
+                names = list(trail)
+                yield names[names.index(parent) :]
+            elif parent not in done:
+                trail[parent] = iter(edges[parent])

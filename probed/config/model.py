@@ -1,0 +1,98 @@
+"""The immutable configuration that the rest of the daemon works from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from probed.model import Severity
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from probed.probe import Probe
+    from probed.redact import Redactor, SecretStr
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where in which file something stands. Lines and columns count from 1; line 0 is the file."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One named, scheduled probe of one target. Times are seconds.
+
+    `written` are the probe's settings as the file holds them, variables filled in.
+    """
+
+    name: str
+    probe: Probe = field(repr=False)  # text that was filled in may hold a secret
+    interval: float = 30.0
+    timeout: float = 10.0
+    confirm: int = 1
+    fail_after: int = 2
+    recover_after: int = 2
+    severity: Severity = Severity.P2
+    labels: Mapping[str, str] = field(default_factory=dict)
+    depends_on: tuple[str, ...] = ()
+    runbook: str | None = None
+    enabled: bool = True
+    position: Position | None = field(default=None, compare=False)
+    written: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The daemon itself. Addresses are `host:port`; limits count runs at the same time."""
+
+    name: str = "probed"
+    environment: str | None = None
+    location: str | None = None
+    state_dir: Path | None = None
+    listen: str = "127.0.0.1:9611"
+    allowed_hosts: tuple[str, ...] = ()
+    concurrency: int = 100
+    concurrency_per_host: int = 10
+    resolvers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Otlp:
+    """Where OTLP goes. An endpoint is the base URL; the signal's path is added to it."""
+
+    endpoint: str | None = None
+    headers: Mapping[str, SecretStr] = field(default_factory=dict)
+    compression: str | None = None
+    timeout: float | None = None
+    ca: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Telemetry:
+    """What is exported and how often. `trace_ratio` is that of the healthy runs."""
+
+    listen: str = "127.0.0.1:9610"
+    metrics_interval: float | None = None
+    trace_ratio: float | None = None
+    phase_histogram: bool = False
+    otlp: Otlp = field(default_factory=Otlp)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """One whole, valid configuration. `warnings` are for the person who wrote it."""
+
+    checks: tuple[Check, ...]
+    redactor: Redactor
+    service: Service = field(default_factory=Service)
+    telemetry: Telemetry = field(default_factory=Telemetry)
+    warnings: tuple[str, ...] = ()

@@ -1,0 +1,65 @@
+"""Where one of pydantic's errors stands in the file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from probed.config.shape import ANY, Shape
+
+if TYPE_CHECKING:
+    from probed.config.source import Mark, Node
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A node, its shape and path; `owner` is the mapping that holds it under `key`."""
+
+    node: Node
+    shape: Shape
+    path: str
+    owner: Node | None = None
+    siblings: Mapping[str, Shape] = field(default_factory=dict)
+    key: str = ""
+    is_key: bool = False
+
+    @property
+    def mark(self) -> Mark:
+        return self.key_mark if self.is_key else self.node.start
+
+    @property
+    def key_mark(self) -> Mark:
+        keys = self.owner.keys if self.owner is not None else {}
+        return keys.get(self.key, self.node.start)
+
+    @property
+    def written(self) -> Mapping[str, Node]:
+        value = self.owner.value if self.owner is not None else None
+        return value if isinstance(value, dict) else {}
+
+    @property
+    def write(self) -> str:
+        """What to write where the key is missing."""
+        return f"write `{self.key}: {self.shape.sample or '…'}`"
+
+
+def locate(root: Place, loc: tuple[int | str, ...]) -> Place:
+    """Follow an error's location. What is in no node is the name of a type, and skipped; at the
+    end it is a key that is missing.
+    """
+    place = root
+    for at, part in enumerate(loc):
+        value, shape = place.node.value, place.shape
+        if isinstance(value, dict) and isinstance(part, str):
+            inner = shape.fields.get(part) or shape.values or ANY
+            path = f"{place.path}.{part}" if place.path else part
+            if part in value:
+                place = Place(value[part], inner, path, place.node, shape.fields, part)
+            elif part == "[key]":
+                return replace(place, is_key=True)
+            elif at == len(loc) - 1 and part in shape.fields:
+                return Place(place.node, inner, path, place.node, shape.fields, part)
+        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+            place = Place(value[part], shape.items or ANY, f"{place.path}[{part}]")
+    return place

@@ -1,0 +1,50 @@
+"""What is wrong with a configuration: where, which key, what, and what to write instead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from probed.config.model import Position
+
+PRINTED = 100
+"""Problems that are printed; the others are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong. `excerpt` is the source line and a caret, free of secrets."""
+
+    position: Position
+    key: str
+    message: str
+    remedy: str = ""
+    excerpt: str = field(default="", compare=False)
+
+    @property
+    def line(self) -> str:
+        where = f"{self.position}: {self.key}" if self.key else str(self.position)
+        return f"{where}: {self.message}" + (f"; {self.remedy}" if self.remedy else "")
+
+    def __str__(self) -> str:
+        return f"{self.line}\n{self.excerpt}" if self.excerpt else self.line
+
+
+class ConfigError(Exception):
+    """A configuration that cannot be used. All its problems, in the order of the file."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        unique = dict.fromkeys(problems)
+        self.problems = sorted(unique, key=_place)
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        lines = [str(problem) for problem in self.problems[:PRINTED]]
+        more = len(self.problems) - PRINTED
+        if more > 0:
+            lines.append(f"and {more} more")
+        return "\n".join(lines)
+
+
+def _place(problem: Problem) -> tuple[str, int, int]:
+    return problem.position.file, problem.position.line, problem.position.column

@@ -1,0 +1,98 @@
+"""Where secrets come from: `{env: NAME}`, `{file: PATH}`, `{credential: NAME}`."""
+
+from __future__ import annotations
+
+import re
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from probed.config.source import read_bounded
+
+WRITE = "write {env: NAME}, {file: PATH} or {credential: NAME}"
+SECRET_LIMIT = 64 * 1024
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_PLAIN_NAME = re.compile(r"[A-Z_][A-Z0-9_]*\Z")
+_SCHEME = re.compile(r"(?i)(?:bearer|basic|token|digest|apikey)\s+(\S.*)", re.DOTALL)
+
+
+class SecretError(Exception):
+    """A secret that cannot be had; `remedy` says what to do.
+
+    `exposed` is true where the name may be the secret itself, written in the wrong place.
+    """
+
+    def __init__(self, message: str, remedy: str = "", *, exposed: bool = False) -> None:
+        super().__init__(message)
+        self.remedy = remedy
+        self.exposed = exposed
+
+
+class Secrets:
+    """Finds secrets, and remembers them for the redactor. `warnings` are for people."""
+
+    def __init__(self, environ: Mapping[str, str], base: Path | None) -> None:
+        self._environ = environ
+        self._base = base
+        self.known: set[str] = set()
+        self.warnings: dict[str, None] = {}
+
+    def add(self, secret: str) -> None:
+        self.known.add(secret)
+        bare = _SCHEME.match(secret)
+        if bare is not None:
+            self.known.add(bare[1])
+
+    def find(self, source: str, name: str) -> str:
+        """The secret of `env`, `file` or `credential`. Raises SecretError."""
+        if source == "env":
+            secret = self._variable(name)
+        elif source == "file":
+            secret = self._file(Path(name), "the file of the secret")
+        else:
+            secret = self._credential(name)
+        self.add(secret)
+        return secret
+
+    def _variable(self, name: str) -> str:
+        if not _NAME.match(name):
+            raise SecretError("is not the name of an environment variable", WRITE, exposed=True)
+        value = self._environ.get(name)
+        if value:
+            return value
+        plain = _PLAIN_NAME.match(name) is not None
+        which = f"the environment variable {name}" if plain else "the environment variable"
+        state = "is not set" if value is None else "is empty"
+        raise SecretError(f"{which} {state}", "set it", exposed=not plain)
+
+    def _credential(self, name: str) -> str:
+        if "/" in name or name in {"", ".", ".."}:
+            raise SecretError("is not the name of a credential", "write the name without a path")
+        folder = self._environ.get("CREDENTIALS_DIRECTORY")
+        if not folder:
+            raise SecretError(
+                "there are no credentials: CREDENTIALS_DIRECTORY is not set",
+                "run under systemd with LoadCredential=, or write {env: NAME} or {file: PATH}",
+            )
+        return self._file(Path(folder) / name, "the credential")
+
+    def _file(self, path: Path, what: str) -> str:
+        full = path if self._base is None else self._base / path
+        try:
+            content, mode = read_bounded(full, SECRET_LIMIT)
+            text = content.decode("utf-8")
+        except OSError as error:
+            why = error.strerror or type(error).__name__
+            raise SecretError(f"{what} cannot be read: {why}") from None
+        except UnicodeDecodeError:
+            raise SecretError(f"{what} is not UTF-8 text") from None
+        except ValueError as error:
+            raise SecretError(f"{what} {error}") from None
+        text = text.removesuffix("\n").removesuffix("\r")
+        if not text:
+            raise SecretError(f"{what} is empty")
+        if mode & stat.S_IROTH:
+            self.warnings[f"{full} holds a secret and can be read by everybody; chmod o-r it"] = (
+                None
+            )
+        return text

@@ -1,0 +1,35 @@
+"""The scalars of YAML 1.2's core schema: `no`, dates and `1:30` are text, `012` is twelve."""
+
+from __future__ import annotations
+
+import re
+
+from probed.model import Scalar
+
+_NULL = {"", "~", "null", "Null", "NULL"}
+_BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_BASES = {"0o": 8, "0x": 16}
+_INT = re.compile(r"[-+]?[0-9]{1,30}\Z")
+_BASED = re.compile(r"0o[0-7]{1,30}\Z|0x[0-9a-fA-F]{1,30}\Z")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?\Z")
+_SPECIAL = re.compile(r"[-+]?\.(?:inf|Inf|INF)\Z|\.(?:nan|NaN|NAN)\Z")
+_STARTS = frozenset("0123456789+-.~ntfNTF")
+
+
+def resolve(text: str) -> Scalar:
+    """The value of a plain scalar."""
+    if text[:1] not in _STARTS:
+        return None if text == "" else text
+    if text in _NULL:
+        return None
+    if text in _BOOL:
+        return _BOOL[text]
+    if _INT.match(text):
+        return int(text)
+    if _BASED.match(text):
+        return int(text[2:], _BASES[text[:2]])
+    if _FLOAT.match(text):
+        return float(text)
+    if _SPECIAL.match(text):
+        return float(text.replace(".", "", 1))
+    return text

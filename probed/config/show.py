@@ -1,0 +1,138 @@
+"""The effective configuration as YAML: defaults applied, secrets masked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import is_dataclass
+from enum import Enum
+from pathlib import PurePath
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, SecretStr
+
+from probed.config.excerpt import names_secret
+from probed.config.interpolate import escape
+from probed.config.model import Check, Config
+from probed.config.scalars import resolve
+from probed.config.settings import CheckSettings, ServiceSettings, Settings, TelemetrySettings
+from probed.config.shape import ANY, Shape, fields_of, key_of
+from probed.fields import format_duration
+from probed.redact import MASK, Redactor, redact_url
+
+_BREAKS = re.compile(r"[\x85\u2028\u2029\ufeff]")
+
+
+def show(config: Config) -> str:
+    """The configuration as it is in force. It loads again, but for the secrets."""
+    view = _View(config.redactor)
+    document = {
+        "service": view.settings(config.service, ServiceSettings),
+        "telemetry": view.settings(config.telemetry, TelemetrySettings),
+        "checks": [view.check(check) for check in config.checks],
+    }
+    return str(
+        yaml.dump(
+            document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100,
+            default_flow_style=False,
+        )
+    )  # fmt: skip
+
+
+class _View:
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+
+    def check(self, check: Check) -> dict[str, Any]:
+        """Name and kind, then the kind's settings, then those that every check has."""
+        common = self.settings(check, CheckSettings)
+        own = self.model(check.probe, check.written or None)
+        return {"name": common.pop("name"), "probe": check.probe.kind, **own, **common}
+
+    def settings(self, record: Any, model: type[Settings]) -> dict[str, Any]:
+        """A frozen record by the model that it was read by; what is not set is left out."""
+        shapes = fields_of((model,))
+        shown: dict[str, Any] = {}
+        for name in model.model_fields:
+            value = getattr(record, name)
+            if is_dataclass(value):
+                shown[name] = self.settings(value, shapes[name].models[0])  # type: ignore[arg-type]
+            elif value is not None and value not in ((), {}):
+                shown[name] = self.value(value, shapes[name], name)
+        return {name: value for name, value in shown.items() if value != {}}
+
+    def model(self, record: BaseModel, written: Any = None) -> dict[str, Any]:
+        """A model's settings; where only its validators know how, as they were written."""
+        kind = type(record)
+        shapes = fields_of((kind,))
+        source = written if isinstance(written, Mapping) else {}
+        unwritten: Any = None if written is None else {}
+        shown: dict[str, Any] = {}
+        for name, info in kind.model_fields.items():
+            value, key = getattr(record, name), key_of(name, info)
+            if shapes[key].custom and written is not None:
+                if key in source:
+                    shown[key] = self.value(source[key], ANY, key)
+            elif value is not None:
+                shown[key] = self.value(value, shapes[key], key, source.get(key, unwritten))
+        return shown
+
+    def value(self, value: Any, shape: Shape, key: str = "", written: Any = None) -> Any:
+        if isinstance(value, SecretStr):
+            return MASK
+        if isinstance(value, BaseModel):
+            return self.model(value, written)
+        if isinstance(value, Mapping):
+            inner = shape.values or ANY
+            source = written if isinstance(written, Mapping) else {}
+            return {
+                self._text(str(name)): self.value(item, inner, str(name), source.get(name))
+                for name, item in value.items()
+            }
+        if isinstance(value, set | frozenset):
+            return sorted((self.value(item, shape.items or ANY, key) for item in value), key=str)
+        if isinstance(value, list | tuple):
+            known = isinstance(written, list) and len(written) == len(value)
+            items = written if known else [written] * len(value)
+            return [
+                self.value(item, shape.items or ANY, key, source)
+                for item, source in zip(value, items, strict=True)
+            ]
+        return self._scalar(value, shape, key)
+
+    def _scalar(self, value: Any, shape: Shape, key: str) -> Any:
+        if isinstance(value, Enum):
+            value = value.value
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, int | float):
+            return format_duration(value) if shape.scalar == "duration" else value
+        if isinstance(value, re.Pattern):
+            value = value.pattern
+        if isinstance(value, bytes):
+            value = value.decode(errors="replace")
+        text = str(value)
+        if names_secret(key) and not isinstance(value, PurePath):
+            return MASK
+        if "://" in text and text[:8].lower().startswith(("http://", "https://")):
+            text = redact_url(text, 4096)
+        return self._text(text)
+
+    def _text(self, text: str) -> str:
+        return escape(self._redactor.redact(text))
+
+
+class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
+    """Quotes what YAML 1.2 would take for something else than text; writes no aliases."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
+        return True
+
+
+def _represent(dumper: Any, text: str) -> Any:
+    plain = isinstance(resolve(text), str) and not _BREAKS.search(text)
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if plain else '"')
+
+
+_Dumper.add_representer(str, _represent)

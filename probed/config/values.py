@@ -1,0 +1,235 @@
+"""Nodes -> values that pydantic may see, and pydantic's complaints -> problems with a place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, SecretStr, ValidationError
+
+from probed.config.excerpt import names_secret
+from probed.config.interpolate import Filled, InterpolationError, interpolate
+from probed.config.messages import explain, mistyped
+from probed.config.place import Place, locate
+from probed.config.references import WRITE, SecretError, Secrets
+from probed.config.scalars import resolve
+from probed.config.shape import ANY, Shape, shape_of
+from probed.config.source import REFERENCES, Mark, Node, Source
+
+Model = TypeVar("Model", bound=BaseModel)
+HINTED = 1000
+"""Problems after which nobody reads hints any more."""
+_RETYPED = {"", "flag", "whole", "number"}
+_MAPPING = "must be a mapping: keys and values, one a line"
+
+
+class Values:
+    """Reads one file's nodes. `hidden` is what no error may repeat."""
+
+    def __init__(self, source: Source, environ: Mapping[str, str], base: Path | None) -> None:
+        self.source = source
+        self.secrets = Secrets(environ, base)
+        self.hidden: set[str] = set()
+        self._environ = environ
+        self._base = base
+        self._bad: set[Mark] = set()
+
+    @property
+    def hints(self) -> bool:
+        """Whether it is worth the time to look for what was meant."""
+        return len(self.source.drafts) < HINTED
+
+    def model(
+        self,
+        node: Node,
+        model: type[Model],
+        path: str,
+        *,
+        leave_out: frozenset[str] = frozenset(),
+        also_known: Iterable[str] = (),
+        keep: dict[str, Any] | None = None,
+    ) -> Model | None:
+        """The settings that a mapping holds; None, and problems, where they are wrong.
+
+        Keys in `leave_out` are read elsewhere; those in `also_known` may be meant by a typo.
+        `keep` is given the values as pydantic saw them.
+        """
+        if not isinstance(node.value, dict):
+            self.wrong(node, path, _MAPPING)
+            return None
+        shape = shape_of(model)
+        fields = shape.fields
+        data = {
+            key: self.data(child, fields.get(key, ANY), _join(path, key), key)
+            for key, child in node.value.items()
+            if key not in leave_out
+        }
+        if keep is not None:
+            keep.update(data)
+        before = len(self._bad)
+        try:
+            made = model.model_validate(data)
+        except ValidationError as error:
+            self._explain(error, Place(node, shape, path), also_known)
+            return None
+        return made if len(self._bad) == before else None
+
+    def wrong(self, node: Node, path: str, message: str, remedy: str = "") -> None:
+        """Note that a value is wrong; nothing else is said of it."""
+        self._bad.add(node.start)
+        self.source.problem(node.start, path, message, remedy)
+
+    def data(
+        self, node: Node, shape: Shape, path: str, key: str = "", *, entry: bool = False
+    ) -> Any:
+        """The plain value, with variables filled in and secrets found.
+
+        `entry` is true of the values of a mapping with free keys, such as headers.
+        """
+        value = node.value
+        if isinstance(value, dict):
+            if shape.secret and _is_reference(value, shape):
+                return self._reference(node, value, path)
+            return self._mapping(value, shape, path)
+        if isinstance(value, list):
+            items = shape.items or ANY
+            return [self.data(child, items, f"{path}[{at}]") for at, child in enumerate(value)]
+        if isinstance(value, str):
+            return self._text(node, value, shape, path, key, entry=entry)
+        if shape.secret and value is not None and not entry:
+            self.source.excerpts.hide(node.start, node.end)
+            self.wrong(node, path, "a secret may not stand in the file", WRITE)
+            return SecretStr("")
+        self._check_type(node, value, shape, path)
+        return value
+
+    def _mapping(self, value: Mapping[str, Node], shape: Shape, path: str) -> dict[str, Any]:
+        fields, values = shape.fields, shape.values
+        return {
+            name: self.data(
+                child,
+                fields.get(name) or values or ANY,
+                _join(path, name),
+                name,
+                entry=values is not None and name not in fields,
+            )
+            for name, child in value.items()
+        }
+
+    def _text(
+        self, node: Node, text: str, shape: Shape, path: str, key: str, *, entry: bool
+    ) -> Any:
+        filled = self._fill(node, text, path, secret=shape.secret) if "$" in text else Filled(text)
+        if filled is None:
+            return SecretStr("") if shape.secret else text
+        if shape.secret:
+            return self._secret_text(node, filled, path, key, entry=entry)
+        if names_secret(key):
+            self.hidden.add(filled.text)
+        value: Any = filled.text
+        if filled.values and node.plain and shape.scalar in _RETYPED:
+            value = resolve(value)
+        self._check_type(node, value, shape, path)
+        if shape.scalar == "path" and self._base is not None and value:
+            return str(self._base / value)
+        return value
+
+    def _check_type(self, node: Node, value: object, shape: Shape, path: str) -> None:
+        complaint = mistyped(value, shape)
+        if complaint is not None:
+            self.wrong(node, path, *complaint)
+
+    def _fill(self, node: Node, text: str, path: str, *, secret: bool) -> Filled | None:
+        try:
+            filled = interpolate(text, self._environ)
+        except InterpolationError as error:
+            self.wrong(node, path, str(error), error.remedy)
+            return None
+        for name, value in filled.values:
+            self.hidden.add(value)
+            if secret or names_secret(name):
+                self.secrets.add(value)
+        return filled
+
+    def _secret_text(
+        self, node: Node, filled: Filled, path: str, key: str, *, entry: bool
+    ) -> SecretStr:
+        if not filled.values:
+            self.source.excerpts.hide(node.start, node.end)
+            self.hidden.add(filled.text)
+            if not entry:
+                self.wrong(node, path, "a secret may not stand in the file", WRITE)
+        if filled.values or names_secret(key):
+            self.secrets.add(filled.text)
+        return SecretStr(filled.text)
+
+    def _reference(self, node: Node, value: Mapping[str, Node], path: str) -> SecretStr:
+        source, name = next(iter(value.items()), ("", node))
+        if len(value) != 1 or source not in REFERENCES:
+            self.wrong(node, path, "does not say where the secret is", WRITE)
+            return SecretStr("")
+        where = _join(path, source)
+        text = self.data(name, Shape(scalar="text"), where)
+        if not isinstance(text, str):
+            if text is None:
+                self.wrong(name, where, "has no value", WRITE)
+            return SecretStr("")
+        if name.start not in self._bad:
+            try:
+                return SecretStr(self.secrets.find(source, text))
+            except SecretError as error:
+                if error.exposed:
+                    self.source.excerpts.hide(name.start, name.end)
+                self.wrong(name, where, str(error), error.remedy)
+        return SecretStr("")
+
+    def _explain(self, error: ValidationError, root: Place, also_known: Iterable[str]) -> None:
+        found: dict[tuple[Mark, str], list[tuple[str, str, bool]]] = {}
+        for detail in error.errors(include_url=False):
+            place = locate(root, detail["loc"])
+            if detail["type"] == "extra_forbidden":
+                self._unknown_key(place, also_known if place.owner is root.node else ())
+            elif detail["type"] == "missing":
+                self.source.problem(place.mark, place.path, "is missing", place.write)
+            elif place.node.start not in self._bad or place.is_key:
+                message, remedy, foreign = explain(detail, place.shape)
+                if foreign:
+                    message = _without(message, detail["input"], secret=place.shape.secret)
+                said = found.setdefault((place.mark, place.path), [])
+                if (message, remedy, foreign) not in said:
+                    said.append((message, remedy, foreign))
+        for (mark, path), said in found.items():
+            message = ", or ".join(message for message, _, _ in said)
+            remedy = next((remedy for _, remedy, _ in said if remedy), "")
+            self.source.problem(mark, path, message, remedy, foreign=any(f for *_, f in said))
+
+    def _unknown_key(self, place: Place, also_known: Iterable[str]) -> None:
+        known = {**place.siblings, **dict.fromkeys(also_known, ANY)}
+        free = [name for name in known if name not in place.written]
+        close = next(iter(get_close_matches(place.key, free, 1, 0.7)), None) if self.hints else None
+        if close is None or known[close].secret or names_secret(close):
+            # It may be the misspelt name of a secret.
+            self.source.excerpts.hide(place.node.start, place.node.end)
+        if close is not None:
+            remedy = f"did you mean `{close}`?"
+        else:
+            remedy = f"known are {', '.join(sorted(free))}" if free else "remove it"
+        self.source.problem(place.key_mark, place.path, "unknown key", remedy)
+
+
+def _join(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key
+
+
+def _is_reference(value: Mapping[str, Node], shape: Shape) -> bool:
+    return value.keys() <= set(REFERENCES) or not (shape.models or shape.values)
+
+
+def _without(message: str, value: object, *, secret: bool) -> str:
+    """A probe's own message that does not repeat the value."""
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if isinstance(text, str) and text and (secret or len(text) > 5):
+        return message.replace(text, "…")
+    return message

@@ -1,0 +1,287 @@
+"""Types of settings: how durations, sizes, addresses, URLs, patterns and TLS are written."""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, GetCoreSchemaHandler, WithJsonSchema
+from pydantic_core import PydanticCustomError, core_schema
+
+from probed.net import TlsOptions
+
+_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)(ms|s|m|h|d))")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB|kB|MB|GB)?\Z")
+_BYTES = {None: 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30,
+          "kB": 10**3, "MB": 10**6, "GB": 10**9}  # fmt: skip
+_HOSTNAME = re.compile(
+    r"(?=.{1,253}\Z)[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62})(?:\.[A-Za-z0-9_-]{1,63})*\.?\Z"
+)
+
+
+def parse_duration(value: object) -> float:
+    """Seconds of `500ms`, `30s`, `1m30s`, `2h`, `21d`."""
+    if isinstance(value, str) and value:
+        parts = _DURATION.findall(value)
+        if "".join(number + unit for number, unit in parts) == value:
+            return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    if isinstance(value, float):
+        return value  # a default of the class: a plain number in a file arrives as int or text
+    raise PydanticCustomError(
+        "duration", "write a duration with its unit, such as 500ms, 30s or 5m"
+    )
+
+
+def parse_size(value: object) -> int:
+    """Bytes of `65536`, `64KiB`, `1MiB`."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    match = _SIZE.match(value) if isinstance(value, str) else None
+    if match is None:
+        raise PydanticCustomError("size", "write a size such as 65536, 64KiB or 1MiB")
+    return int(match[1]) * _BYTES[match[2]]
+
+
+def format_duration(seconds: float) -> str:
+    """The shortest way to write a duration: `90.0` is `1m30s`."""
+    if seconds < 1:
+        return f"{seconds * 1000:g}ms"
+    text, left = "", seconds
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if left >= length:
+            text += f"{int(left // length)}{unit}"
+            left -= left // length * length
+    return text + (f"{left:g}s" if left or not text else "")
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(parse_duration),
+    WithJsonSchema({"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|s|m|h|d))+$",
+                    "description": "A duration such as 500ms, 30s, 5m."}),
+]  # fmt: skip
+Size = Annotated[
+    int,
+    BeforeValidator(parse_size),
+    WithJsonSchema({"type": ["integer", "string"], "minimum": 0,
+                    "pattern": r"^\d+\s*(B|KiB|MiB|GiB|kB|MB|GB)?$"}),
+]  # fmt: skip
+
+
+def _compile(value: object) -> object:
+    if isinstance(value, str):
+        try:
+            return re.compile(value.encode())
+        except re.error as error:
+            raise PydanticCustomError(
+                "pattern", "not a regular expression: {why}", {"why": str(error)}
+            ) from None
+    return value
+
+
+Pattern = Annotated[
+    re.Pattern[bytes],
+    BeforeValidator(_compile),
+    WithJsonSchema({"type": "string", "format": "regex"}),
+]
+"""A regular expression over the bytes that a peer sends."""
+
+
+class _Text:
+    """A setting that is written as one string."""
+
+    _example = ""
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        def validate(value: object) -> object:
+            if isinstance(value, cls):
+                return value
+            if not isinstance(value, str):
+                raise PydanticCustomError("text", f"write it as text, such as {cls._example}")
+            return cls.parse(value)
+
+        return core_schema.no_info_plain_validator_function(
+            validate,
+            serialization=core_schema.to_string_ser_schema(),
+            json_schema_input_schema=core_schema.str_schema(),
+        )
+
+    @classmethod
+    def parse(cls, value: str) -> Any:
+        raise NotImplementedError
+
+
+def check_host(host: str) -> str:
+    """The host as it is dialed, IDNA-encoded. Raises PydanticCustomError if it is none."""
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    try:
+        return str(ip_address(bare))
+    except ValueError:
+        pass
+    try:
+        name = bare if bare.isascii() else bare.encode("idna").decode("ascii")
+    except UnicodeError:
+        name = ""
+    if not _HOSTNAME.match(name):
+        raise PydanticCustomError("host", "not a host name or an IP address")
+    return name.lower()
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """`127.0.0.1:9610` or `[::1]:9610` as host and port; for addresses that were validated."""
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+class HostPort(_Text):
+    """`host:port`, `192.0.2.1:25` or `[2001:db8::1]:443`."""
+
+    __slots__ = ("host", "port")
+    _example = "mail.example.com:25"
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host = host
+        self.port = port
+
+    @classmethod
+    def parse(cls, value: str) -> HostPort:
+        host, colon, port = value.rpartition(":")
+        if not colon or not port.isascii() or not port.isdigit() or not 0 < int(port[:6]) < 65536:
+            raise PydanticCustomError(
+                "host_port", "write host:port with a port from 1 to 65535, such as " + cls._example
+            )
+        if ":" in host and not host.startswith("["):
+            raise PydanticCustomError("host_port", "write an IPv6 address as [2001:db8::1]:port")
+        return cls(check_host(host), int(port))
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def __repr__(self) -> str:
+        return f"HostPort({str(self)!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, HostPort) and str(self) == str(other)
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+
+class Url(_Text, str):  # noqa: SLOT000  # what follows from the text is kept beside it
+    """An `http` or `https` URL without user information.
+
+    The text is what was written and may hold secrets in its query; `repr` does not show them.
+    """
+
+    _example = "https://api.example.com/health"
+
+    def __repr__(self) -> str:
+        from probed.redact import redact_url  # noqa: PLC0415  # only for people
+
+        return f"Url({redact_url(self)!r})"
+
+    @classmethod
+    def parse(cls, value: str) -> Url:
+        if not value.isascii() or any(c <= " " or c == "\x7f" for c in value):
+            raise PydanticCustomError(
+                "url",
+                "write the URL with percent-encoding: it holds a character that may not stand in one",
+            )
+        try:
+            parts = urlsplit(value)
+            port = parts.port
+        except ValueError:
+            raise PydanticCustomError(
+                "url", "not a URL; write one such as " + cls._example
+            ) from None
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise PydanticCustomError(
+                "url", "write an http:// or https:// URL such as " + cls._example
+            )
+        if "@" in parts.netloc:
+            raise PydanticCustomError(
+                "url", "no user or password in a URL; write them as a header: "
+                "headers: {Authorization: {env: NAME}}")  # fmt: skip
+        if port == 0:
+            raise PydanticCustomError("url", "the port must be from 1 to 65535")
+        check_host(parts.hostname)
+        return cls(value)
+
+    @cached_property
+    def _parts(self) -> Any:
+        return urlsplit(self)
+
+    @property
+    def secure(self) -> bool:
+        return bool(self._parts.scheme == "https")
+
+    @property
+    def host(self) -> str:
+        return check_host(self._parts.hostname)
+
+    @property
+    def port(self) -> int:
+        return self._parts.port or (443 if self.secure else 80)
+
+    @property
+    def authority(self) -> str:
+        """The `Host` header's value: without the port where it is the scheme's own."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == (443 if self.secure else 80) else f"{host}:{self.port}"
+
+    @property
+    def path_and_query(self) -> str:
+        return (self._parts.path or "/") + ("?" + self._parts.query if self._parts.query else "")
+
+
+TARGETS = (HostPort, Url)
+"""Types whose first field in a probe is its target."""
+
+
+class Settings(BaseModel):
+    """A group of settings inside a probe's: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
+    )
+
+
+class CertificateAge(Settings):
+    """How long a certificate must still be good for."""
+
+    degraded: Duration | None = 21 * 86400.0
+    """Less than this left is `degraded`; null switches it off."""
+    failed: Duration | None = 3 * 86400.0
+    """Less than this left is `failed`; null switches it off."""
+
+
+class Latency(Settings):
+    """How long something may take."""
+
+    degraded: Duration | None = None
+    """More than this is `degraded`."""
+    failed: Duration | None = None
+    """More than this is `failed`."""
+
+
+class Tls(Settings):
+    """How the peer's certificate is judged."""
+
+    verify: bool = True
+    """Refuse a certificate that is not trusted or was made for another name."""
+    ca: Path | None = None
+    """PEM file of the certificate authorities to trust instead of the system's."""
+    server_name: str | None = None
+    """Name to ask for (SNI) and to verify, where it differs from the host."""
+
+    @cached_property
+    def options(self) -> TlsOptions:
+        return TlsOptions(verify=self.verify, ca=None if self.ca is None else str(self.ca))

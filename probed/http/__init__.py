@@ -1,0 +1,5 @@
+"""HTTP/1.1 over the one dialer: exact phases, a bound on every read, one request a connection."""
+
+from probed.http.wire import BODY_LIMIT, Request, Response, check_header, fetch
+
+__all__ = ["BODY_LIMIT", "Request", "Response", "check_header", "fetch"]

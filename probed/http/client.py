@@ -1,0 +1,76 @@
+"""Our HTTP/1.1 as a transport of httpx2, for clients that want the whole of its interface."""
+
+from __future__ import annotations
+
+import ssl
+
+import httpx2
+
+from probed.clock import Clock
+from probed.fields import Tls, Url
+from probed.http.wire import BODY_LIMIT, Request, fetch
+from probed.net import Network
+from probed.reasons import ProbeError
+from probed.record import Recorder
+from probed.redact import Redactor
+
+_HANDLED = {"connection", "accept-encoding", "transfer-encoding", "content-length", "host"}
+
+
+class Transport(httpx2.AsyncBaseTransport):
+    """One request, one connection, on the one dialer. Time-outs are the caller's: a deadline around
+    the call; closing never waits for the peer.
+
+    With `recorder`, phases and facts are written there. Bodies over `body_limit` bytes are errors.
+    Raises httpx2.ConnectError or httpx2.RemoteProtocolError, with the cause chained.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        clock: Clock,
+        redactor: Redactor,
+        *,
+        tls: Tls | None = None,
+        body_limit: int = BODY_LIMIT,
+        recorder: Recorder | None = None,
+    ) -> None:
+        self._network = network
+        self._clock = clock
+        self._redactor = redactor
+        self._tls = tls
+        self._body_limit = body_limit
+        self._recorder = recorder
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        recorder = self._recorder or Recorder(self._clock, self._redactor)
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1")
+            for name, value in request.headers.raw
+            if name.lower().decode("latin-1") not in _HANDLED
+        }
+        try:
+            ours = Request(
+                Url.parse(str(request.url)),
+                method=request.method,
+                headers=headers,
+                body=await request.aread(),
+                tls=self._tls,
+            )
+            answer = await fetch(recorder, self._network, ours, body_limit=self._body_limit)
+        except ProbeError as error:
+            raise httpx2.RemoteProtocolError(error.message, request=request) from error
+        except (OSError, ssl.SSLError) as error:
+            raise httpx2.ConnectError(type(error).__name__, request=request) from error
+        if answer.truncated or answer.undecoded:
+            raise httpx2.RemoteProtocolError("The body could not be read whole.", request=request)
+        return httpx2.Response(
+            answer.status,
+            headers=[
+                (name.encode("latin-1"), value)
+                for name, value in answer.headers
+                if name not in {"content-encoding", "content-length", "transfer-encoding"}
+            ],
+            content=answer.body,
+            request=request,
+        )

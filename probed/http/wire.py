@@ -1,0 +1,266 @@
+"""One request over one connection (RFC 9112), parsed by llhttp and bounded in every direction."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import httptools
+
+from probed.fields import Tls, Url
+from probed.net import Network, Stream
+from probed.reasons import ProbeError, Reason
+from probed.record import Recorder
+from probed.redact import SecretStr, redact_url
+from probed.version import __version__
+
+BODY_LIMIT = 1 << 20
+HEADER_LIMIT = 64 * 1024
+"""Bytes of status line and headers, informational responses included."""
+HEADER_COUNT = 200
+INFORMATIONAL_LIMIT = 8
+USER_AGENT = f"probed/{__version__} (synthetic probe)"
+
+_TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
+
+class Request:
+    """A request, written once and sent many times.
+
+    `headers` replace the ones that are sent by default. Raises ValueError for a header that cannot
+    be sent.
+    """
+
+    __slots__ = ("body", "head", "method", "shown", "tls", "url")
+
+    def __init__(
+        self,
+        url: Url,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str | SecretStr] | None = None,
+        body: bytes = b"",
+        tls: Tls | None = None,
+    ) -> None:
+        self.url = url
+        self.method = method
+        self.body = body
+        self.tls = (tls or Tls()) if url.secure else None
+        self.shown = redact_url(url)
+        fields = {
+            "host": ("Host", url.authority),
+            "user-agent": ("User-Agent", USER_AGENT),
+            "accept": ("Accept", "*/*"),
+            "accept-encoding": ("Accept-Encoding", "identity"),
+            "connection": ("Connection", "close"),
+        }
+        if body:
+            fields["content-length"] = ("Content-Length", str(len(body)))
+        for name, value in (headers or {}).items():
+            text = value.get_secret_value() if isinstance(value, SecretStr) else value
+            fields[name.lower()] = (name, check_header(name, text))
+        lines = [f"{method} {url.path_and_query} HTTP/1.1"]
+        lines += [f"{name}: {value}" for name, value in fields.values()]
+        self.head = ("\r\n".join(lines) + "\r\n").encode("latin-1")
+
+    def __repr__(self) -> str:
+        return f"Request({self.method!r}, {self.shown!r})"
+
+
+def check_header(name: str, value: str) -> str:
+    """The value, if such a header can be sent (RFC 9110 section 5). Raises ValueError."""
+    if not name or not _TOKEN.issuperset(name):
+        raise ValueError(f"{name!r} is not a header name")
+    if any((c < " " and c != "\t") or c == "\x7f" or c > "\xff" for c in value):
+        raise ValueError(f"the value of the header {name} holds a character that cannot be sent")
+    return value.strip(" \t")
+
+
+@dataclass(slots=True)
+class Response:
+    """An answer. `body` is decoded and at most as long as the limit; `truncated` says that more was
+    there. `undecoded` names an encoding that could not be undone: the body is empty then.
+    `wait_s` is the time from the request's end to the last header.
+    """
+
+    status: int = 0
+    version: str = "1.1"
+    headers: list[tuple[str, bytes]] = field(default_factory=list)
+    body: bytes = b""
+    size: int = 0
+    truncated: bool = False
+    undecoded: str | None = None
+    wait_s: float = 0.0
+
+    def header(self, name: str) -> str | None:
+        """The first header of that lower-case name: foreign text."""
+        for key, value in self.headers:
+            if key == name:
+                return value.decode("latin-1")
+        return None
+
+
+class _Answer:
+    """What llhttp tells of an answer. Nothing is kept past the limits."""
+
+    __slots__ = ("complete", "framed", "head_done", "informational", "limit", "parser", "parts",
+                 "response", "too_many")  # fmt: skip
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.parser = httptools.HttpResponseParser(self)
+        self.response = Response()
+        self.parts: list[bytes] = []
+        self.head_done = False
+        self.complete = False
+        self.framed = False
+        self.too_many = False
+        self.informational = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self.head_done:
+            return  # trailers
+        key = name.decode("latin-1").lower()
+        if len(self.response.headers) >= HEADER_COUNT:
+            self.too_many = True
+            return
+        self.response.headers.append((key, value))
+        if key in {"content-length", "transfer-encoding"}:
+            self.framed = True
+
+    def on_headers_complete(self) -> None:
+        if self.complete:
+            return
+        status = self.parser.get_status_code()
+        if 100 <= status < 200 and status != 101:
+            self.informational += 1
+            self.response.headers.clear()
+            self.framed = False
+            return
+        self.response.status = status
+        self.response.version = self.parser.get_http_version()
+        self.head_done = True
+
+    def on_body(self, data: bytes) -> None:
+        if self.complete:
+            return
+        response = self.response
+        room = self.limit - response.size
+        if len(data) > room:
+            data = data[:room]
+            response.truncated = True
+        response.size += len(data)
+        self.parts.append(data)
+
+    def on_message_complete(self) -> None:
+        if self.head_done:
+            self.complete = True
+
+    def feed(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self.complete = True
+        except httptools.HttpParserError:
+            # Bytes after the end of the answer say nothing about the answer.
+            if not self.complete and not self.response.truncated:
+                raise ProbeError(Reason.HTTP_PROTOCOL) from None
+
+
+async def fetch(
+    recorder: Recorder,
+    network: Network,
+    request: Request,
+    *,
+    extra: bytes = b"",
+    body_limit: int = BODY_LIMIT,
+) -> Response:
+    """Send the request on a fresh connection and read the answer.
+
+    Phases `resolve, connect, [tls], request, wait, receive`. `extra` are whole header lines of this
+    run alone. Raises OSError, ssl.SSLError or ProbeError.
+    """
+    url = request.url
+    recorder.fact("http.request.method", request.method)
+    recorder.fact("url.full", request.shown)
+    tls = request.tls
+    stream = await network.dial(
+        recorder,
+        url.host,
+        url.port,
+        tls=None if tls is None else tls.options,
+        server_name=None if tls is None else tls.server_name,
+    )
+    try:
+        return await _exchange(recorder, stream, request, extra, body_limit)
+    finally:
+        stream.close()
+
+
+async def _exchange(
+    recorder: Recorder, stream: Stream, request: Request, extra: bytes, body_limit: int
+) -> Response:
+    with recorder.phase("request"):
+        await stream.send(request.head + extra + b"\r\n" + request.body)
+    answer = _Answer(body_limit)
+    response = answer.response
+    with recorder.phase("wait") as wait:
+        await _read_head(stream, answer)
+        if request.method == "HEAD":
+            answer.complete = True
+    response.wait_s = wait.duration
+    recorder.fact("http.response.status_code", response.status)
+    recorder.fact("network.protocol.name", "http")
+    recorder.fact("network.protocol.version", response.version)
+    with recorder.phase("receive"):
+        while not answer.complete and not response.truncated:
+            data = await stream.receive()
+            if not data:
+                if answer.framed:
+                    raise ProbeError(
+                        Reason.CONNECT_CLOSED,
+                        f"The peer closed the connection within the body, after {response.size} bytes.",
+                    )
+                break
+            answer.feed(data)
+    _decode(response, b"".join(answer.parts), body_limit)
+    return response
+
+
+async def _read_head(stream: Stream, answer: _Answer) -> None:
+    seen = 0
+    while not answer.head_done:
+        data = await stream.receive()
+        if not data:
+            raise ProbeError(
+                Reason.CONNECT_CLOSED,
+                "The peer closed the connection without an answer."
+                if not seen
+                else "The peer closed the connection within the headers.",
+            )
+        seen += len(data)
+        answer.feed(data)
+        if answer.too_many or (seen > HEADER_LIMIT and not answer.head_done):
+            raise ProbeError(Reason.HTTP_HEADERS_TOO_LARGE)
+        if answer.informational > INFORMATIONAL_LIMIT:
+            raise ProbeError(Reason.HTTP_PROTOCOL, "The peer sends informational answers only.")
+
+
+def _decode(response: Response, body: bytes, limit: int) -> None:
+    """Undo the content encoding, bounded: a peer may encode although we asked for identity."""
+    encoding = (response.header("content-encoding") or "identity").strip().lower()
+    if encoding in {"identity", ""} or not body:
+        response.body = body
+        return
+    if encoding not in {"gzip", "x-gzip", "deflate"}:
+        response.undecoded = encoding
+        return
+    # 32 + 15: gzip and zlib are told apart by their headers.
+    inflater = zlib.decompressobj(47)
+    try:
+        response.body = inflater.decompress(body, limit)
+    except zlib.error:
+        response.undecoded = encoding
+        return
+    response.truncated = response.truncated or bool(inflater.unconsumed_tail)

@@ -1,0 +1,155 @@
+"""The words of the project as frozen types. No I/O, and nothing of ours is imported here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from typing import TypeAlias
+
+Scalar: TypeAlias = "str | int | float | bool | None"
+Evidence: TypeAlias = "Mapping[str, Scalar | tuple[Scalar, ...] | Mapping[str, Scalar]]"
+"""Small, bounded, redacted facts that help a person."""
+
+
+class Outcome(StrEnum):
+    """What one run came to. `unknown` means that we could not judge: never down, never a recovery."""
+
+    OK = "ok"
+    DEGRADED = "degraded"
+    UNKNOWN = "unknown"
+    FAILED = "failed"
+
+    @property
+    def rank(self) -> int:
+        """Order of badness: failed, unknown, degraded, ok."""
+        return _RANK[self]
+
+
+_RANK = {Outcome.OK: 0, Outcome.DEGRADED: 1, Outcome.UNKNOWN: 2, Outcome.FAILED: 3}
+
+
+class Verdict(StrEnum):
+    """What a check is said to be over time, after thresholds."""
+
+    UP = "up"
+    DEGRADED = "degraded"
+    DOWN = "down"
+    UNKNOWN = "unknown"
+    PENDING = "pending"
+
+
+class Severity(StrEnum):
+    """How urgent it is when the check is down: P0 page now and open an incident, to P3 backlog."""
+
+    P0 = "P0"
+    P1 = "P1"
+    P2 = "P2"
+    P3 = "P3"
+
+
+class Kind(Enum):
+    """How the values of a measure add up."""
+
+    GAUGE = "gauge"
+    COUNTER = "counter"
+    HISTOGRAM = "histogram"
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One number that a probe declares.
+
+    `name` is the OpenTelemetry metric name, `unit` its UCUM unit (`s`, `By`, `{event}`; empty for
+    0/1 gauges), `attributes` the names of the attributes that each value carries, `buckets` the
+    upper bounds of a histogram, and `series` the most attribute sets one check may create.
+    """
+
+    name: str
+    unit: str = ""
+    kind: Kind = Kind.GAUGE
+    help: str = ""
+    attributes: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+    series: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One value of a declared measure, of one run. Of a counter it is the increment."""
+
+    measure: Measure
+    value: float
+    attributes: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A named, timed step. `start_s` counts from the start of the run; `error` names the reason
+    if the run failed while this phase was open.
+    """
+
+    name: str
+    start_s: float
+    duration_s: float
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that a run noticed. `reason` is from the closed set, `message` is for people."""
+
+    level: Outcome
+    reason: str
+    message: str
+    evidence: Evidence = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The frozen record of one run. Everything after the run works from it.
+
+    Times: `started_at` seconds since the epoch, `duration_s` on the monotonic clock. `trace_id` and
+    `span_id` are lower-case hex (32 and 16 digits). `facts` are what was learned of the peer, under
+    semantic-convention names. `previous` is the failed run that this one confirms. `kept` says
+    whether traces and exemplars of this run are kept.
+    """
+
+    check: str
+    probe: str
+    target: str
+    outcome: Outcome
+    started_at: float
+    duration_s: float
+    trace_id: str
+    span_id: str
+    findings: tuple[Finding, ...] = ()
+    phases: tuple[Phase, ...] = ()
+    measures: tuple[Measurement, ...] = ()
+    facts: Mapping[str, Scalar] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    severity: Severity = Severity.P2
+    previous: Result | None = None
+    kept: bool = True
+
+    @property
+    def attempts(self) -> int:
+        return 1 if self.previous is None else 1 + self.previous.attempts
+
+    @property
+    def worst(self) -> Finding | None:
+        """The first of the findings that decided the outcome; None when all is ok."""
+        if self.outcome is Outcome.OK:
+            return None
+        return next((f for f in self.findings if f.level is self.outcome), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A change of verdict, and the Result that caused it. `at` is seconds since the epoch."""
+
+    check: str
+    old: Verdict
+    new: Verdict
+    at: float
+    result: Result

@@ -1,0 +1,9 @@
+"""The one dialer: resolve, deny-list, connect, TLS, certificate facts, close."""
+
+from probed.net.deny import DenyList
+from probed.net.dial import Network, Upgrade
+from probed.net.resolve import Resolver
+from probed.net.stream import Stream
+from probed.net.tls import TlsOptions
+
+__all__ = ["DenyList", "Network", "Resolver", "Stream", "TlsOptions", "Upgrade"]

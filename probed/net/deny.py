@@ -1,0 +1,55 @@
+"""Addresses that are never asked, in whatever spelling they come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+
+DEFAULT = (
+    "0.0.0.0/32",
+    "::/128",
+    "169.254.0.0/16",  # link-local, and the metadata services of most clouds
+    "fe80::/10",
+    "fd00:ec2::/32",  # metadata service of AWS over IPv6
+    "100.100.100.200/32",  # of Alibaba Cloud
+    "192.0.0.192/32",  # of Oracle Cloud
+    "168.63.129.16/32",  # of Azure
+    "224.0.0.0/4",
+    "ff00::/8",
+    "255.255.255.255/32",
+)
+"""Link-local, multicast and unspecified addresses, and the clouds' metadata services."""
+
+_NAT64 = ip_network("64:ff9b::/96")
+_COMPATIBLE = ip_network("::/96")
+
+
+class DenyList:
+    """Networks to refuse. An IPv4 address inside an IPv6 one counts as that IPv4 address."""
+
+    def __init__(self, networks: Iterable[str] = DEFAULT) -> None:
+        self._networks = tuple(ip_network(network) for network in networks)
+        self.denies = lru_cache(maxsize=4096)(self._denies)
+
+    def _denies(self, address: str) -> bool:
+        try:
+            plain = ip_address(address.partition("%")[0])
+        except ValueError:
+            return True
+        return any(
+            form in network
+            for form in _forms(plain)
+            for network in self._networks
+            if form.version == network.version
+        )
+
+
+def _forms(address: IPv4Address | IPv6Address) -> Iterable[IPv4Address | IPv6Address]:
+    yield address
+    if isinstance(address, IPv6Address):
+        for inner in (address.ipv4_mapped, address.sixtofour, *(address.teredo or ())):
+            if inner is not None:
+                yield inner
+        if address in _NAT64 or (address in _COMPATIBLE and int(address) > 1):
+            yield IPv4Address(int(address) & 0xFFFFFFFF)

@@ -1,0 +1,188 @@
+"""From a name and a port to a stream, within the run's deadline."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+
+import anyio
+
+from probed.model import Outcome
+from probed.net.deny import DenyList
+from probed.net.resolve import Resolver, family_of
+from probed.net.stream import Stream, writable
+from probed.net.tls import UNVERIFIED, Certificates, Contexts, TlsOptions
+from probed.reasons import ProbeError, Reason
+from probed.record import Recorder
+
+Upgrade = Callable[[Stream], Awaitable[None]]
+"""What is said in clear before the TLS handshake."""
+STAGGER = 0.25
+"""Seconds before the next address is tried beside the one before (RFC 8305 section 5)."""
+SECOND_LOOK = 1.0
+"""Seconds that fetching the facts of a refused certificate may take."""
+
+
+EPHEMERAL = 32768
+"""Where the ports that the kernel picks for us begin."""
+_LACKING = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}
+
+
+class Network:
+    """The network as runs see it: its resolver, its deny-list, its TLS contexts. One a process."""
+
+    def __init__(self, resolver: Resolver | None = None, deny: DenyList | None = None) -> None:
+        self.resolver = resolver or Resolver()
+        self.deny = deny or DenyList()
+        self.contexts = Contexts()
+        self.certificates = Certificates()
+
+    async def dial(
+        self,
+        recorder: Recorder,
+        host: str,
+        port: int,
+        *,
+        tls: TlsOptions | None = None,
+        server_name: str | None = None,
+    ) -> Stream:
+        """Phases `resolve`, `connect` and, with `tls`, `tls`.
+
+        The certificate is verified for `server_name`, or else for the host. Raises OSError,
+        ssl.SSLError or ProbeError; nothing stays open then.
+        """
+        context = None if tls is None else self.contexts.get(tls)
+        recorder.fact("server.address", host)
+        recorder.fact("server.port", port)
+        with recorder.phase("resolve"):
+            addresses = await self.resolver.addresses(host)
+        with recorder.phase("connect"):
+            allowed = [address for address in addresses if not self.deny.denies(address)]
+            if not allowed:
+                raise ProbeError(Reason.CONNECT_DENIED, level=Outcome.UNKNOWN)
+            recorder.fact("network.peer.address", allowed[0])
+            stream = await _first(allowed, port)
+            recorder.fact("network.peer.address", stream.peer)
+        if tls is not None and context is not None:
+            try:
+                await self.start_tls(recorder, stream, tls, server_name or host)
+            except BaseException:
+                stream.close()
+                raise
+        return stream
+
+    async def start_tls(
+        self,
+        recorder: Recorder,
+        stream: Stream,
+        tls: TlsOptions,
+        server_name: str,
+        upgrade: Upgrade | None = None,
+    ) -> None:
+        """Speak TLS on an open stream: phase `tls`, then facts of the certificate.
+
+        They are found also when verification fails: from the failed handshake where Python can
+        tell (3.13), else by a second one that accepts anything and sends nothing. `upgrade` is
+        what must be said on a new connection before it (STARTTLS).
+        """
+        context = self.contexts.get(tls)
+        try:
+            with recorder.phase("tls"):
+                await stream.handshake(context, server_name)
+        except ssl.SSLCertVerificationError as error:
+            recorder.fault = error
+            await self._second_look(recorder, stream, server_name, upgrade)
+            raise
+        wrapped = stream.socket
+        assert isinstance(wrapped, ssl.SSLSocket)
+        recorder.certificate = self.certificates.of(wrapped, verified=tls.verify)
+        recorder.fact("tls.protocol.version", (wrapped.version() or "").removeprefix("TLSv"))
+        cipher = wrapped.cipher()
+        recorder.fact("tls.cipher", cipher[0] if cipher else None)
+
+    async def _second_look(
+        self, recorder: Recorder, failed: Stream, server_name: str, upgrade: Upgrade | None
+    ) -> None:
+        assert isinstance(failed.socket, ssl.SSLSocket)
+        recorder.certificate = self.certificates.of_failed(failed.socket)
+        if recorder.certificate is not None:
+            return
+        port = recorder.facts["server.port"]
+        assert isinstance(port, int)
+        with anyio.move_on_after(SECOND_LOOK):
+            try:
+                stream = await _connect(failed.peer, port)
+            except OSError:
+                return
+            try:
+                if upgrade is not None:
+                    await upgrade(stream)
+                await stream.handshake(self.contexts.get(UNVERIFIED), server_name)
+                wrapped = stream.socket
+                assert isinstance(wrapped, ssl.SSLSocket)
+                recorder.certificate = self.certificates.of(wrapped, verified=False)
+            except (OSError, ProbeError):
+                pass
+            finally:
+                stream.close()
+
+
+async def _first(addresses: list[str], port: int) -> Stream:
+    """The first of the addresses that connects (RFC 8305); the first one's error if none does."""
+    if len(addresses) == 1:
+        return await _connect(addresses[0], port)
+    won: list[Stream] = []
+    errors: dict[int, OSError] = {}
+
+    async def attempt(index: int, failed: anyio.Event) -> None:
+        try:
+            stream = await _connect(addresses[index], port)
+        except OSError as error:
+            errors[index] = error
+            failed.set()
+            return
+        if won:
+            stream.close()
+        else:
+            won.append(stream)
+            tasks.cancel_scope.cancel()
+
+    try:
+        async with anyio.create_task_group() as tasks:
+            for index in range(len(addresses)):
+                failed = anyio.Event()
+                tasks.start_soon(attempt, index, failed)
+                with anyio.move_on_after(STAGGER):
+                    await failed.wait()
+    except BaseException:
+        for stream in won:
+            stream.close()
+        raise
+    if won:
+        return won[0]
+    # An address family that this machine lacks says nothing of the peer: another error is better.
+    ordered = [errors[index] for index in sorted(errors)]
+    raise next((error for error in ordered if error.errno not in _LACKING), ordered[0])
+
+
+async def _connect(address: str, port: int) -> Stream:
+    sock = socket.socket(family_of(address), socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            sock.connect((address, port))
+        except BlockingIOError:
+            await writable(sock)
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if not code and port >= EPHEMERAL and sock.getsockname() == sock.getpeername():
+            # A socket on loopback can meet itself where nobody listens.
+            code = errno.ECONNREFUSED
+        if code:
+            raise OSError(code, os.strerror(code))  # noqa: TRY301  # one place closes the socket
+    except BaseException:
+        sock.close()
+        raise
+    return Stream(sock, address)

@@ -1,0 +1,208 @@
+"""Names to addresses: literals, the hosts file, then DNS, as Go's resolver does.
+
+The system's own `getaddrinfo` runs in threads that cannot be cancelled and tells NXDOMAIN from
+"no such record", and SERVFAIL from a time-out, apart by neither code nor text.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+
+from probed.reasons import ProbeError, Reason
+from probed.redact import sanitize
+
+if TYPE_CHECKING:
+    import dns.asyncresolver
+    import dns.resolver
+
+ADDRESS_LIMIT = 16
+"""Addresses of one name that are tried."""
+RECORD_LIMIT = 100
+RECORD_LENGTH = 4096
+_LIFETIME = 60.0
+_TRY = 2.0
+
+
+class Resolver:
+    """Looks names up. `servers` are `(address, port)`; without them, those of `resolv_conf`.
+
+    Files are read again when they change. Nothing is cached: looking up is part of the probe.
+    """
+
+    def __init__(
+        self,
+        servers: Sequence[tuple[str, int]] = (),
+        *,
+        hosts: Path | None = Path("/etc/hosts"),
+        resolv_conf: Path = Path("/etc/resolv.conf"),
+    ) -> None:
+        self._servers = tuple(servers)
+        self._hosts_file = hosts
+        self._hosts: dict[str, list[str]] = {}
+        self._hosts_stamp: int | None = None
+        self._resolv_conf = resolv_conf
+        self._dns: dns.asyncresolver.Resolver | None = None
+        self._dns_stamp: int | None = None
+
+    async def addresses(self, host: str) -> list[str]:
+        """The addresses of a host, at least one. Raises ProbeError with a `dns.*` reason."""
+        try:
+            return [str(ip_address(host))]
+        except ValueError:
+            pass
+        name = host.rstrip(".").lower()
+        known = self._from_hosts(name)
+        if known:
+            return known[:ADDRESS_LIMIT]
+        top = name.rpartition(".")[2]
+        if top == "localhost":  # RFC 6761 6.3: never asked of a server
+            return ["127.0.0.1", "::1"]
+        if top == "invalid":  # RFC 6761 6.4
+            raise ProbeError(Reason.DNS_NXDOMAIN)
+        return await self._from_dns(host)
+
+    async def query(self, name: str, kind: str, server: tuple[str, int] | None = None) -> list[str]:
+        """The records of a name, as text of a zone file, from that server or the configured ones.
+
+        At most `RECORD_LIMIT`. Raises ProbeError with a `dns.*` reason.
+        """
+        client = self._client() if server is None else _client_of([server])
+        return await _ask(client, name, kind, search=False)
+
+    def _from_hosts(self, name: str) -> list[str]:
+        if self._hosts_file is None:
+            return []
+        stamp = _stamp(self._hosts_file)
+        if stamp != self._hosts_stamp:
+            self._hosts_stamp = stamp
+            self._hosts = {} if stamp is None else _read_hosts(self._hosts_file)
+        return self._hosts.get(name, [])
+
+    async def _from_dns(self, host: str) -> list[str]:
+        client = self._client()
+        found: dict[str, list[str]] = {}
+        errors: dict[str, ProbeError] = {}
+
+        async def ask(kind: str) -> None:
+            try:
+                found[kind] = await _ask(client, host, kind, search=True)
+            except ProbeError as error:
+                errors[kind] = error
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask, "AAAA")
+            tasks.start_soon(ask, "A")
+        addresses = _interleave(found.get("AAAA", []), found.get("A", []))
+        if addresses:
+            return addresses[:ADDRESS_LIMIT]
+        raise errors.get("A") or errors["AAAA"]
+
+    def _client(self) -> dns.asyncresolver.Resolver:
+        import dns.resolver  # noqa: PLC0415
+
+        stamp = None if self._servers else _stamp(self._resolv_conf)
+        if self._dns is None or stamp != self._dns_stamp:
+            self._dns_stamp = stamp
+            self._dns = _client_of(self._servers)
+            if not self._servers:
+                try:
+                    self._dns.read_resolv_conf(str(self._resolv_conf))
+                except dns.resolver.NoResolverConfiguration:
+                    self._dns.nameservers = ["127.0.0.1"]  # resolv.conf(5)
+        return self._dns
+
+
+def _client_of(servers: Sequence[tuple[str, int]]) -> dns.asyncresolver.Resolver:
+    import dns.asyncresolver  # noqa: PLC0415  # 120 ms, and literals and local names need none of it
+    import dns.nameserver  # noqa: PLC0415
+
+    client = dns.asyncresolver.Resolver(configure=False)
+    client.nameservers = [dns.nameserver.Do53Nameserver(host, port) for host, port in servers]
+    client.timeout = _TRY
+    return client
+
+
+async def _ask(
+    client: dns.asyncresolver.Resolver, name: str, kind: str, *, search: bool
+) -> list[str]:
+    import dns.exception  # noqa: PLC0415
+
+    try:
+        answer = await client.resolve(name, kind, search=search, lifetime=_LIFETIME)
+    except (dns.exception.DNSException, OSError, EOFError, ValueError) as error:
+        reason, message = explain(error)
+        raise ProbeError(reason, message) from None
+    return [sanitize(record.to_text(), RECORD_LENGTH) for record in list(answer)[:RECORD_LIMIT]]
+
+
+def explain(error: BaseException) -> tuple[Reason, str | None]:
+    """The reason of an error of dnspython, and what it said of the name servers."""
+    import dns.exception  # noqa: PLC0415
+    import dns.rcode  # noqa: PLC0415
+    import dns.resolver  # noqa: PLC0415
+
+    if isinstance(error, dns.resolver.NXDOMAIN):
+        return Reason.DNS_NXDOMAIN, None
+    if isinstance(error, dns.resolver.NoAnswer):
+        return Reason.DNS_NO_DATA, None
+    if isinstance(error, dns.resolver.NoNameservers):
+        errors = error.kwargs.get("errors", [])
+        for _, _, _, cause, response in errors:
+            if response is not None and response.rcode() == dns.rcode.REFUSED:
+                return Reason.DNS_REFUSED, None
+            if response is not None and response.rcode() != dns.rcode.NOERROR:
+                code = dns.rcode.to_text(response.rcode())
+                return Reason.DNS_SERVFAIL, f"The name server answered {code}."
+            if isinstance(cause, OSError):
+                return Reason.DNS_UNREACHABLE, None
+        return (Reason.DNS_MALFORMED if errors else Reason.DNS_UNREACHABLE), None
+    if isinstance(error, dns.exception.Timeout):
+        return Reason.TIMEOUT_RESOLVE, None
+    if isinstance(error, OSError):
+        return Reason.DNS_UNREACHABLE, None
+    return Reason.DNS_MALFORMED, None
+
+
+def _interleave(first: list[str], second: list[str]) -> list[str]:
+    """Families by turns, IPv6 first (RFC 8305 section 4)."""
+    mixed = [address for pair in zip(first, second, strict=False) for address in pair]
+    shorter = min(len(first), len(second))
+    return mixed + first[shorter:] + second[shorter:]
+
+
+def _stamp(path: Path) -> int | None:
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return None
+
+
+def _read_hosts(path: Path) -> dict[str, list[str]]:
+    """Names of a hosts file (hosts(5)), lower case. Lines that are none are passed over."""
+    names: dict[str, list[str]] = {}
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")[: 1 << 20]
+    except OSError:
+        return names
+    for line in text.splitlines():
+        address, *aliases = line.partition("#")[0].split() or [""]
+        try:
+            plain = str(ip_address(address.partition("%")[0]))
+        except ValueError:
+            continue
+        for alias in aliases:
+            known = names.setdefault(alias.rstrip(".").lower(), [])
+            if plain not in known:
+                known.append(plain)
+    return names
+
+
+def family_of(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET

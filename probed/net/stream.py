@@ -1,0 +1,125 @@
+"""A byte stream over a non-blocking socket, plain or TLS.
+
+Nothing is read that was not asked for, so a peer cannot fill our memory; closing never waits for
+the peer; cancelling a wait leaves nothing behind on the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+
+from probed.reasons import ProbeError, Reason
+
+CHUNK = 65536
+LINE_LIMIT = 4096
+
+
+def _wake(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+async def readable(sock: socket.socket) -> None:
+    """Return when the socket has something to read."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[None] = loop.create_future()
+    descriptor = sock.fileno()
+    loop.add_reader(descriptor, _wake, future)
+    try:
+        await future
+    finally:
+        loop.remove_reader(descriptor)
+
+
+async def writable(sock: socket.socket) -> None:
+    """Return when the socket takes something to write, or its connection attempt has ended."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[None] = loop.create_future()
+    descriptor = sock.fileno()
+    loop.add_writer(descriptor, _wake, future)
+    try:
+        await future
+    finally:
+        loop.remove_writer(descriptor)
+
+
+class Stream:
+    """One connection. Errors are the socket's own: OSError, ssl.SSLError."""
+
+    __slots__ = ("_buffer", "peer", "socket")
+
+    def __init__(self, sock: socket.socket, peer: str) -> None:
+        self.socket = sock
+        self.peer = peer
+        self._buffer = b""
+
+    async def send(self, data: bytes) -> None:
+        """Send all of it."""
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[self.socket.send(view) :]
+            except (BlockingIOError, ssl.SSLWantWriteError):
+                await writable(self.socket)
+            except ssl.SSLWantReadError:
+                await readable(self.socket)
+
+    async def receive(self, limit: int = CHUNK) -> bytes:
+        """The next bytes, at most `limit`; empty at the end of the stream."""
+        if self._buffer:
+            data, self._buffer = self._buffer[:limit], self._buffer[limit:]
+            return data
+        while True:
+            try:
+                return self.socket.recv(limit)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                await readable(self.socket)
+            except ssl.SSLWantWriteError:
+                await writable(self.socket)
+
+    async def readline(self, limit: int = LINE_LIMIT) -> bytes:
+        """The next line without its end.
+
+        Raises ProbeError `banner.too_long` for a line over `limit` bytes and `connect.closed` where
+        the peer closes before the line has ended.
+        """
+        while True:
+            line, newline, rest = self._buffer.partition(b"\n")
+            if len(line) > limit:
+                raise ProbeError(Reason.BANNER_TOO_LONG)
+            if newline:
+                self._buffer = rest
+                return line.removesuffix(b"\r")
+            held, self._buffer = self._buffer, b""
+            try:
+                data = await self.receive(limit + 2)
+            finally:
+                self._buffer = held
+            if not data:
+                raise ProbeError(Reason.CONNECT_CLOSED)
+            self._buffer = held + data
+
+    async def handshake(self, context: ssl.SSLContext, server_name: str | None) -> None:
+        """Speak TLS from here on. Raises ssl.SSLError or OSError."""
+        if self._buffer:
+            # What came before the handshake is not protected by it (the STARTTLS injection).
+            raise ProbeError(Reason.TLS_NOT_TLS, "The peer sent text ahead of the TLS handshake.")
+        wrapped = context.wrap_socket(
+            self.socket, server_hostname=server_name, do_handshake_on_connect=False
+        )
+        self.socket = wrapped
+        while True:
+            try:
+                wrapped.do_handshake()
+            except ssl.SSLWantReadError:
+                await readable(wrapped)
+            except ssl.SSLWantWriteError:
+                await writable(wrapped)
+            else:
+                return
+
+    def close(self) -> None:
+        """Close at once; the kernel says goodbye."""
+        self.socket.close()

@@ -1,0 +1,127 @@
+"""Results for a person at a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from probed.model import Finding, Outcome, Phase, Result
+from probed.output.document import counts
+
+_MARKS = {Outcome.OK: "✔", Outcome.DEGRADED: "!", Outcome.UNKNOWN: "?", Outcome.FAILED: "✖"}
+_PLAIN_MARKS = {Outcome.OK: "+", Outcome.DEGRADED: "!", Outcome.UNKNOWN: "?", Outcome.FAILED: "x"}
+_COLOURS = {Outcome.OK: "32", Outcome.DEGRADED: "33", Outcome.UNKNOWN: "35", Outcome.FAILED: "31"}
+_BAR = 32
+_INDENT = "    "
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How it may look: with colours, with characters beyond ASCII, and with how much detail."""
+
+    colour: bool = False
+    unicode: bool = True
+    verbose: bool = False
+    name_width: int = 12
+
+    def paint(self, text: str, code: str) -> str:
+        return f"\x1b[{code}m{text}\x1b[0m" if self.colour else text
+
+
+def render_result(result: Result, style: Style) -> str:
+    """One line, and below it what was found; with `verbose`, phases and evidence too."""
+    return "\n".join(_lines(result, style))
+
+
+def render_summary(results: Sequence[Result], duration_s: float, style: Style) -> str:
+    """`8 checks in 1.2 s: 6 ok, 1 degraded, 1 failed`."""
+    found = counts(results)
+    parts = [
+        style.paint(f"{count} {name}", _COLOURS[Outcome(name)])
+        for name, count in found.items()
+        if count
+    ]
+    noun = "check" if len(results) == 1 else "checks"
+    return f"{len(results)} {noun} in {seconds(duration_s)}: {', '.join(parts)}"
+
+
+def seconds(value: float) -> str:
+    """A duration for people: three digits, in ms below a second."""
+    if value < 0.0995:
+        return f"{value * 1000:.1f} ms"
+    return f"{value * 1000:.0f} ms" if value < 0.9995 else f"{value:.2f} s"
+
+
+def _lines(result: Result, style: Style) -> Iterator[str]:
+    mark = (_MARKS if style.unicode else _PLAIN_MARKS)[result.outcome]
+    head = style.paint(f"{mark} {result.outcome.value:<8}", _COLOURS[result.outcome])
+    tries = f"  (attempt {result.attempts})" if result.attempts > 1 else ""
+    yield (
+        f"{head} {result.check:<{style.name_width}}  {seconds(result.duration_s):>8}  "
+        f"{result.target}{tries}"
+    )
+    if style.verbose and result.previous is not None:
+        yield from _attempts(result.previous, style)
+    if style.verbose:
+        yield from _waterfall(result.phases, result.duration_s, style)
+    for finding in result.findings:
+        yield from _finding(finding, style)
+    if style.verbose:
+        yield from _measures(result)
+        yield f"{_INDENT}trace {result.trace_id}"
+
+
+def _attempts(result: Result, style: Style) -> Iterator[str]:
+    if result.previous is not None:
+        yield from _attempts(result.previous, style)
+    worst = result.worst
+    why = f"{worst.reason}: {worst.message}" if worst else ""
+    yield style.paint(
+        f"{_INDENT}attempt {result.attempts}: {result.outcome.value} after "
+        f"{seconds(result.duration_s)}, {why}",
+        "2",
+    )
+
+
+def _finding(finding: Finding, style: Style) -> Iterator[str]:
+    reason = style.paint(str(finding.reason), _COLOURS[finding.level])
+    yield f"{_INDENT}{reason}: {finding.message}"
+    if style.verbose:
+        yield from _evidence(finding.evidence, _INDENT * 2)
+
+
+def _evidence(evidence: Mapping[str, Any], indent: str) -> Iterator[str]:
+    width = max((len(name) for name in evidence), default=0)
+    for name, value in evidence.items():
+        if isinstance(value, Mapping):
+            yield f"{indent}{name}:"
+            yield from _evidence(value, indent + _INDENT)
+        else:
+            shown = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            yield f"{indent}{name:<{width}}  {shown}"
+
+
+def _waterfall(phases: Iterable[Phase], total: float, style: Style) -> Iterator[str]:
+    """Each phase as a bar where and as long as it was, on the scale of the whole run."""
+    listed = list(phases)
+    width = max((len(phase.name) for phase in listed), default=0)
+    full = "█" if style.unicode else "#"
+    for phase in listed:
+        start = round(phase.start_s / total * _BAR) if total else 0
+        length = max(1, round(phase.duration_s / total * _BAR)) if total else 1
+        start = min(start, _BAR - 1)
+        bar = " " * start + full * min(length, _BAR - start)
+        line = f"{_INDENT}{phase.name:<{width}}  {seconds(phase.duration_s):>8}  |{bar:<{_BAR}}|"
+        yield style.paint(f"{line} {phase.error}", "31") if phase.error else line
+
+
+def _measures(result: Result) -> Iterator[str]:
+    for measurement in result.measures:
+        named = ", ".join(f"{key}={value}" for key, value in measurement.attributes)
+        unit = measurement.measure.unit
+        yield (
+            f"{_INDENT}{measurement.measure.name}"
+            f"{'{' + named + '}' if named else ''} = {measurement.value:g}"
+            f"{' ' + unit if unit and unit != '1' else ''}"
+        )

@@ -1,0 +1,338 @@
+"""The one interface that a probe author implements (`Probe`), and the handle it is given (`Run`)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from math import isfinite
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
+
+import anyio
+from pydantic import BaseModel, ConfigDict
+
+from probed.clock import Clock
+from probed.fields import TARGETS, CertificateAge, HostPort, Latency, Tls, format_duration
+from probed.http import BODY_LIMIT, Request, Response, fetch
+from probed.model import Evidence, Finding, Kind, Measure, Measurement, Outcome, Scalar
+from probed.net import Network, Stream, Upgrade
+from probed.reasons import ProbeError, Reason, Reasons, classify, timeout_in
+from probed.record import Recorder, describe
+from probed.redact import Redactor, redact_url
+
+if TYPE_CHECKING:
+    import httpx2
+
+T = TypeVar("T")
+
+CERTIFICATE_NOT_AFTER = Measure(
+    "probed.tls.certificate.not_after",
+    unit="s",
+    help="End of validity of the peer's certificate, seconds since the epoch.",
+)
+"""Measured of every run that saw a certificate, verified or not."""
+
+FINDING_LIMIT = 50
+EVIDENCE_LIMIT = 40
+MEMORY_LIMIT = 64 * 1024
+
+
+class Probe(BaseModel, ABC):
+    """A way of asking. Its fields are its settings, its one coroutine asks.
+
+    Settings are frozen and unknown keys are refused. The class's docstring is its documentation.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        arbitrary_types_allowed=True,
+        use_attribute_docstrings=True,
+        validate_default=True,
+    )
+
+    kind: ClassVar[str]
+    measures: ClassVar[tuple[Measure, ...]] = ()
+    reasons: ClassVar[type[Reasons] | None] = None
+    declared: ClassVar[Mapping[str, Measure]] = {}
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        cls.declared = {m.name: m for m in (*cls.measures, CERTIFICATE_NOT_AFTER)}
+
+    @property
+    def target(self) -> str:
+        """Whom it asks, as it may be shown. By default the first field that holds an address."""
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, TARGETS):
+                return redact_url(value) if isinstance(value, str) else str(value)
+        return self.kind
+
+    @property
+    def host(self) -> str:
+        """The host that the limit of runs per host counts by."""
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, TARGETS):
+                return value.host
+        return self.kind
+
+    @abstractmethod
+    async def probe(self, run: Run) -> None:
+        """Ask. Returning is `ok`; `run.fail` or an exception is `failed`."""
+
+
+class Run(Recorder):
+    """One execution of a check, and the handle that the probe writes to.
+
+    `memory` is what the check remembers from run to run: a small mapping that can be JSON.
+    """
+
+    __slots__ = ("_declared", "findings", "measured", "memory", "network", "sampled", "span_id",
+                 "timeout", "trace_id")  # fmt: skip
+
+    def __init__(
+        self,
+        probe: Probe,
+        *,
+        clock: Clock,
+        network: Network,
+        redactor: Redactor,
+        trace_id: str,
+        span_id: str,
+        timeout: float,
+        sampled: bool = False,
+        memory: MutableMapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(clock, redactor)
+        self._declared = probe.declared
+        self.network = network
+        self.trace_id = trace_id
+        self.span_id = span_id
+        self.timeout = timeout
+        self.sampled = sampled
+        self.memory = {} if memory is None else memory
+        self.findings: list[Finding] = []
+        self.measured: list[Measurement] = []
+
+    @property
+    def traceparent(self) -> str:
+        """The W3C trace context header's value of this run."""
+        return f"00-{self.trace_id}-{self.span_id}-{'01' if self.sampled else '00'}"
+
+    @asynccontextmanager
+    async def connect(
+        self, address: HostPort, *, tls: Tls | None = None, server_name: str | None = None
+    ) -> AsyncIterator[Stream]:
+        """Phases `resolve`, `connect` and, where `tls` is given, `tls`; closes at the end."""
+        stream = await self.network.dial(
+            self,
+            address.host,
+            address.port,
+            tls=None if tls is None else tls.options,
+            server_name=server_name or (tls.server_name if tls else None),
+        )
+        try:
+            yield stream
+        finally:
+            stream.close()
+
+    async def start_tls(
+        self, stream: Stream, tls: Tls, host: str, upgrade: Upgrade | None = None
+    ) -> None:
+        """Speak TLS on an open stream: phase `tls`. `upgrade` is what must be said on a new
+        connection before it (STARTTLS), should the certificate need a second look.
+        """
+        await self.network.start_tls(self, stream, tls.options, tls.server_name or host, upgrade)
+
+    async def fetch(
+        self,
+        request: Request,
+        *,
+        recorder: Recorder | None = None,
+        body_limit: int = BODY_LIMIT,
+    ) -> Response:
+        """Send an HTTP request on a fresh connection, with this run's `traceparent`.
+
+        Phases `resolve, connect, [tls], request, wait, receive`.
+        """
+        return await fetch(
+            recorder or self,
+            self.network,
+            request,
+            extra=b"traceparent: %s\r\n" % self.traceparent.encode(),
+            body_limit=body_limit,
+        )
+
+    def client(self, *, tls: Tls | None = None, body_limit: int = BODY_LIMIT) -> httpx2.AsyncClient:
+        """An httpx2 client whose requests are phases of this run; close it with `async with`."""
+        import httpx2  # noqa: PLC0415  # 80 ms that most kinds do not need
+
+        from probed.http.client import Transport  # noqa: PLC0415
+
+        return httpx2.AsyncClient(
+            transport=Transport(
+                self.network,
+                self.clock,
+                self.redactor,
+                tls=tls,
+                body_limit=body_limit,
+                recorder=self,
+            ),
+            headers={"traceparent": self.traceparent},
+            timeout=None,
+            trust_env=False,
+        )
+
+    async def attempt(self, recorder: Recorder, ask: Callable[[], Awaitable[T]]) -> T | Fault:
+        """Ask as one part of the run: what goes wrong is returned, so that other parts count too.
+
+        `recorder` is what the part writes to. The part ends shortly before the run's deadline, so
+        that there is time to judge. What is `internal` is raised.
+        """
+        left = self.timeout - (self.clock.monotonic() - self.started)
+        with anyio.move_on_after(left - min(0.05 * self.timeout, 0.25)):
+            try:
+                return await ask()
+            except Exception as error:
+                reason, level = classify(error)
+                if reason is Reason.INTERNAL:
+                    raise
+                recorder.blame(reason)
+                message = error.message if isinstance(error, ProbeError) else reason.sentence
+                return Fault(reason, level, message)
+        fault = recorder.fault
+        phase = recorder.failed_phase
+        reason, level = (
+            classify(fault)
+            if fault is not None
+            else (timeout_in(phase.name if phase else None), Outcome.FAILED)
+        )
+        recorder.blame(reason)
+        return Fault(reason, level, reason.sentence)
+
+    def measure(self, name: str, value: float, attributes: Mapping[str, str] | None = None) -> None:
+        """Give a declared measure its value; of a counter, the increment.
+
+        Raises KeyError for a measure that the class does not declare, ValueError for attributes
+        other than those declared and for a number that the measure cannot take.
+        """
+        measure = self._declared[name]
+        given = () if attributes is None else tuple(sorted(attributes.items()))
+        if {key for key, _ in given} != set(measure.attributes):
+            raise ValueError(f"{name} has the attributes {measure.attributes}")
+        if not isfinite(value) or (measure.kind is not Kind.GAUGE and value < 0):
+            raise ValueError(f"{name} cannot take the value {value}")
+        cleaned = tuple((key, self.clean(text, 128)) for key, text in given)
+        self.measured.append(Measurement(measure, float(value), cleaned))
+
+    def find(
+        self,
+        level: Outcome,
+        reason: Reasons,
+        message: str | None = None,
+        *,
+        evidence: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Record a finding and go on. Message and evidence are cleaned here, on their way in."""
+        if len(self.findings) < FINDING_LIMIT:
+            text = reason.sentence if message is None else self.clean(message)
+            self.findings.append(Finding(level, reason, text, self._evidence(evidence or {})))
+
+    def degraded(self, reason: Reasons, message: str | None = None, **more: Any) -> None:
+        """Record a `degraded` finding and go on; `evidence=` as for `find`."""
+        self.find(Outcome.DEGRADED, reason, message, **more)
+
+    def unknown(self, reason: Reasons, message: str | None = None, **more: Any) -> None:
+        """Record that something could not be judged, and go on; `evidence=` as for `find`."""
+        self.find(Outcome.UNKNOWN, reason, message, **more)
+
+    def fail(self, reason: Reasons, message: str | None = None, **more: Any) -> NoReturn:
+        """Record a `failed` finding and end the run; `evidence=` as for `find`."""
+        self.find(Outcome.FAILED, reason, message, **more)
+        raise EndOfRun(reason)
+
+    def expect(
+        self, condition: object, reason: Reasons, message: str | None = None, **more: Any
+    ) -> None:
+        """Fail unless the condition holds."""
+        if not condition:
+            self.fail(reason, message, **more)
+
+    def context(self) -> dict[str, Scalar]:
+        """What helps a person of what is known of the peer when a run ends early."""
+        shown = ("server.address", "server.port", "network.peer.address", "tls.protocol.version")
+        facts = {name: self.facts[name] for name in shown if name in self.facts}
+        phase = self.failed_phase
+        if phase is not None:
+            facts["phase"] = phase.name
+        if self.certificate is not None:
+            facts.update(describe(self.certificate))
+        return facts
+
+    def judge_certificate(self, ages: CertificateAge) -> None:
+        """Find `tls.expires_soon` where the certificate seen has less time left than `ages` says."""
+        certificate = self.certificate
+        if certificate is None:
+            return
+        left = certificate.not_after - self.clock.time()
+        for level, bound in ((Outcome.FAILED, ages.failed), (Outcome.DEGRADED, ages.degraded)):
+            if bound is not None and left < bound:
+                self.find(
+                    level,
+                    Reason.TLS_EXPIRES_SOON,
+                    f"The certificate expires in {format_duration(max(0, left // 3600 * 3600))}, "
+                    f"less than {format_duration(bound)}.",
+                    evidence=describe(certificate),
+                )
+                return
+
+    def judge_latency(self, seconds: float, bounds: Latency) -> None:
+        """Find `http.slow` or `http.too_slow` where an answer took longer than `bounds` says."""
+        for level, reason, bound in (
+            (Outcome.FAILED, Reason.HTTP_TOO_SLOW, bounds.failed),
+            (Outcome.DEGRADED, Reason.HTTP_SLOW, bounds.degraded),
+        ):
+            if bound is not None and seconds > bound:
+                self.find(
+                    level,
+                    reason,
+                    f"The answer took {seconds * 1000:.0f} ms to begin, "
+                    f"more than {format_duration(bound)}.",
+                )
+                return
+
+    def _evidence(self, given: Mapping[str, Any]) -> Evidence:
+        return {
+            self.clean(str(key), 64): self._value(value, depth=0)
+            for key, value in list(given.items())[:EVIDENCE_LIMIT]
+        }
+
+    def _value(self, value: Any, depth: int) -> Any:
+        if value is None or isinstance(value, bool | int | float):
+            return value
+        if isinstance(value, Mapping) and depth < 1:
+            return {
+                self.clean(str(key), 64): self._value(item, depth + 1)
+                for key, item in list(value.items())[:EVIDENCE_LIMIT]
+            }
+        if isinstance(value, list | tuple | set | frozenset) and depth < 2:
+            return tuple(self._value(item, depth + 1) for item in list(value)[:EVIDENCE_LIMIT])
+        return self.clean(value if isinstance(value, str | bytes) else str(value))
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What went wrong in a part of a run."""
+
+    reason: Reasons
+    level: Outcome
+    message: str
+
+
+class EndOfRun(ProbeError):  # noqa: N818  # it ends a run; what went wrong is its reason
+    """`run.fail` was called: the finding stands already."""

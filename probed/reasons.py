@@ -1,0 +1,230 @@
+"""Why: the closed set of reasons, and the one table from foreign exceptions to reasons.
+
+A reason is `area.cause`, the `error.type` of the telemetry. The shared areas stand here; a probe
+kind adds its own as a subclass of `Reasons` beside its class. No reason is ever made from text.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+import ssl
+from enum import StrEnum
+from typing import Self
+
+from probed.model import Outcome
+
+_SHAPE = re.compile(r"[a-z][a-z0-9_]*\.[a-z0-9_]+\Z")
+
+
+class Reasons(StrEnum):
+    """Base of the sets of reasons. A member is `NAME = "area.cause", "One sentence for people."`."""
+
+    sentence: str
+
+    def __new__(cls, value: str, sentence: str) -> Self:
+        if not _SHAPE.match(value):
+            raise ValueError(f"{value!r} is not of the form area.cause")
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.sentence = sentence
+        return member
+
+
+class Reason(Reasons):
+    """The shared reasons, by area."""
+
+    DNS_NXDOMAIN = "dns.nxdomain", "The name does not exist."
+    DNS_NO_DATA = "dns.no_data", "The name exists, but has no record of the type asked for."
+    DNS_SERVFAIL = "dns.servfail", "The name server could not answer (SERVFAIL)."
+    DNS_REFUSED = "dns.refused", "The name server refused to answer."
+    DNS_UNREACHABLE = "dns.unreachable", "No name server could be reached."
+    DNS_MALFORMED = "dns.malformed", "The name server sent an answer that is not DNS."
+    DNS_MISMATCH = "dns.mismatch", "The records found are not those expected."
+
+    CONNECT_REFUSED = "connect.refused", "The peer refused the connection: nothing listens there."
+    CONNECT_UNREACHABLE = "connect.unreachable", "There is no route to the peer."
+    CONNECT_PROHIBITED = "connect.prohibited", "A firewall refused the connection."
+    CONNECT_RESET = "connect.reset", "The peer reset the connection."
+    CONNECT_CLOSED = "connect.closed", "The peer closed the connection too early."
+    CONNECT_TIMEOUT = "connect.timeout", "The connection attempt got no answer."
+    CONNECT_DENIED = "connect.denied", "The address is on the list of those never to be asked."
+    CONNECT_FAILED = "connect.failed", "The connection could not be made."
+
+    TLS_EXPIRED = "tls.expired", "The certificate has expired."
+    TLS_EXPIRES_SOON = "tls.expires_soon", "The certificate expires soon."
+    TLS_NOT_YET_VALID = "tls.not_yet_valid", "The certificate is not valid yet."
+    TLS_WRONG_NAME = "tls.wrong_name", "The certificate was made for another name."
+    TLS_SELF_SIGNED = "tls.self_signed", "The certificate is self-signed and not trusted."
+    TLS_UNTRUSTED = "tls.untrusted", "The certificate's issuer is not trusted."
+    TLS_REVOKED = "tls.revoked", "The certificate was revoked."
+    TLS_WEAK = "tls.weak", "The certificate's key or signature is too weak."
+    TLS_CERTIFICATE = "tls.certificate", "The certificate was not accepted."
+    TLS_NOT_TLS = "tls.not_tls", "The peer does not speak TLS on this port."
+    TLS_VERSION = "tls.version", "No TLS version or cipher is shared with the peer."
+    TLS_CLIENT_CERTIFICATE = "tls.client_certificate", "The peer did not accept our certificate."
+    TLS_HANDSHAKE = "tls.handshake", "The TLS handshake failed."
+
+    TIMEOUT_RESOLVE = "timeout.resolve", "The deadline passed while the name was being resolved."
+    TIMEOUT_CONNECT = "timeout.connect", "The deadline passed while connecting."
+    TIMEOUT_TLS = "timeout.tls", "The deadline passed during the TLS handshake."
+    TIMEOUT_REQUEST = "timeout.request", "The deadline passed while sending the request."
+    TIMEOUT_WAIT = "timeout.wait", "The deadline passed while waiting for the answer to begin."
+    TIMEOUT_RECEIVE = "timeout.receive", "The deadline passed while receiving the answer."
+    TIMEOUT_BANNER = "timeout.banner", "The deadline passed while waiting for the first line."
+    TIMEOUT_QUERY = "timeout.query", "The deadline passed while waiting for the query's answer."
+    TIMEOUT_RUN = "timeout.run", "The deadline passed."
+
+    HTTP_STATUS = "http.status", "The status is not among those expected."
+    HTTP_BAD_GATEWAY = "http.bad_gateway", "The gateway got no valid answer from behind (502)."
+    HTTP_UNAVAILABLE = "http.unavailable", "The service says that it is unavailable (503)."
+    HTTP_GATEWAY_TIMEOUT = "http.gateway_timeout", "The gateway got no answer in time (504)."
+    HTTP_REDIRECTED = "http.redirected", "The answer is a redirect, which was not expected."
+    HTTP_UNAUTHORIZED = "http.unauthorized", "Our credentials were not accepted."
+    HTTP_RATE_LIMITED = "http.rate_limited", "We were asked to slow down."
+    HTTP_PROTOCOL = "http.protocol", "The answer is not HTTP."
+    HTTP_HEADERS_TOO_LARGE = "http.headers_too_large", "The headers are larger than the limit."
+    HTTP_BODY_TOO_LARGE = "http.body_too_large", "The body is larger than the limit."
+    HTTP_ENCODING = "http.encoding", "The body's encoding could not be undone."
+    HTTP_NOT_JSON = "http.not_json", "The body is not the JSON that was expected."
+    HTTP_SLOW = "http.slow", "The answer took longer than it should."
+    HTTP_TOO_SLOW = "http.too_slow", "The answer took longer than it may."
+
+    BANNER_MISMATCH = "banner.mismatch", "The first line is not the one expected."
+    BANNER_TOO_LONG = "banner.too_long", "The first line is longer than the limit."
+
+    SELF_RESOURCES = "self.resources", "This machine ran out of files, memory or ports."
+    SELF_NETWORK = "self.network", "This machine's own network is down."
+    SELF_PERMISSION = "self.permission", "This process is not allowed to do that."
+    INTERNAL = "internal.error", "The probe itself failed: please report it."
+
+
+class ProbeError(Exception):
+    """An end of the run whose reason is known where it is raised.
+
+    `level` is the outcome it stands for; `message` must not repeat text of the peer unsanitized.
+    """
+
+    def __init__(
+        self, reason: Reasons, message: str | None = None, *, level: Outcome = Outcome.FAILED
+    ) -> None:
+        super().__init__(message or reason.sentence)
+        self.reason = reason
+        self.message = message or reason.sentence
+        self.level = level
+
+
+_ERRNO: dict[int, Reason] = {
+    errno.ECONNREFUSED: Reason.CONNECT_REFUSED,
+    errno.ECONNRESET: Reason.CONNECT_RESET,
+    errno.ECONNABORTED: Reason.CONNECT_RESET,
+    errno.EPIPE: Reason.CONNECT_RESET,
+    errno.ENOTCONN: Reason.CONNECT_RESET,
+    errno.ETIMEDOUT: Reason.CONNECT_TIMEOUT,
+    errno.EHOSTUNREACH: Reason.CONNECT_UNREACHABLE,
+    errno.ENETUNREACH: Reason.CONNECT_UNREACHABLE,
+    errno.EHOSTDOWN: Reason.CONNECT_UNREACHABLE,
+    errno.EADDRNOTAVAIL: Reason.SELF_RESOURCES,
+    errno.EACCES: Reason.CONNECT_PROHIBITED,
+    errno.EPERM: Reason.CONNECT_PROHIBITED,
+    errno.ENETDOWN: Reason.SELF_NETWORK,
+    errno.EMFILE: Reason.SELF_RESOURCES,
+    errno.ENFILE: Reason.SELF_RESOURCES,
+    errno.ENOBUFS: Reason.SELF_RESOURCES,
+    errno.ENOMEM: Reason.SELF_RESOURCES,
+}
+
+# X509_V_ERR_* of OpenSSL's x509_vfy.h, as `SSLCertVerificationError.verify_code`.
+_VERIFY: dict[int, Reason] = {
+    2: Reason.TLS_UNTRUSTED,
+    7: Reason.TLS_CERTIFICATE,
+    9: Reason.TLS_NOT_YET_VALID,
+    10: Reason.TLS_EXPIRED,
+    18: Reason.TLS_SELF_SIGNED,
+    19: Reason.TLS_UNTRUSTED,
+    20: Reason.TLS_UNTRUSTED,
+    21: Reason.TLS_UNTRUSTED,
+    23: Reason.TLS_REVOKED,
+    62: Reason.TLS_WRONG_NAME,
+    64: Reason.TLS_WRONG_NAME,
+    66: Reason.TLS_WEAK,
+    67: Reason.TLS_WEAK,
+    68: Reason.TLS_WEAK,
+}
+
+# `SSLError.reason`, the name of OpenSSL's reason code; never its text.
+_SSL: dict[str, Reason] = {
+    "WRONG_VERSION_NUMBER": Reason.TLS_NOT_TLS,
+    "HTTP_REQUEST": Reason.TLS_NOT_TLS,
+    "PACKET_LENGTH_TOO_LONG": Reason.TLS_NOT_TLS,
+    "RECORD_LAYER_FAILURE": Reason.TLS_NOT_TLS,
+    "UNSUPPORTED_PROTOCOL": Reason.TLS_VERSION,
+    "NO_SHARED_CIPHER": Reason.TLS_VERSION,
+    "NO_PROTOCOLS_AVAILABLE": Reason.TLS_VERSION,
+    "VERSION_TOO_LOW": Reason.TLS_VERSION,
+    "TLSV1_ALERT_PROTOCOL_VERSION": Reason.TLS_VERSION,
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": Reason.TLS_VERSION,
+    "DH_KEY_TOO_SMALL": Reason.TLS_WEAK,
+    "EE_KEY_TOO_SMALL": Reason.TLS_WEAK,
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": Reason.TLS_CLIENT_CERTIFICATE,
+    "TLSV1_ALERT_UNKNOWN_CA": Reason.TLS_CLIENT_CERTIFICATE,
+    "SSLV3_ALERT_BAD_CERTIFICATE": Reason.TLS_CLIENT_CERTIFICATE,
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": Reason.TLS_CLIENT_CERTIFICATE,
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": Reason.TLS_CLIENT_CERTIFICATE,
+    "UNEXPECTED_EOF_WHILE_READING": Reason.CONNECT_CLOSED,
+}
+
+_OURS = {Reason.SELF_RESOURCES, Reason.SELF_NETWORK, Reason.SELF_PERMISSION, Reason.INTERNAL}
+
+TIMEOUTS: dict[str, Reason] = {
+    "resolve": Reason.TIMEOUT_RESOLVE,
+    "connect": Reason.TIMEOUT_CONNECT,
+    "tls": Reason.TIMEOUT_TLS,
+    "starttls": Reason.TIMEOUT_TLS,
+    "request": Reason.TIMEOUT_REQUEST,
+    "wait": Reason.TIMEOUT_WAIT,
+    "receive": Reason.TIMEOUT_RECEIVE,
+    "banner": Reason.TIMEOUT_BANNER,
+    "query": Reason.TIMEOUT_QUERY,
+}
+
+
+def timeout_in(phase: str | None) -> Reason:
+    """The reason of a deadline that passed in `phase` (`upstream/billing/wait` counts as `wait`)."""
+    return TIMEOUTS.get((phase or "").rpartition("/")[2], Reason.TIMEOUT_RUN)
+
+
+def classify(error: BaseException) -> tuple[Reasons, Outcome]:
+    """Reason and outcome of an exception: the first along the chain of causes that is known.
+
+    What is not known is `internal.error`, an `unknown` that is loudly visible.
+    """
+    seen: set[int] = set()
+    node: BaseException | None = error
+    while node is not None and id(node) not in seen:
+        seen.add(id(node))
+        if isinstance(node, ProbeError):
+            return node.reason, node.level
+        if isinstance(node, BaseExceptionGroup):
+            return max((classify(e) for e in node.exceptions), key=lambda found: found[1].rank)
+        reason = _known(node)
+        if reason is not None:
+            return reason, Outcome.UNKNOWN if reason in _OURS else Outcome.FAILED
+        node = node.__cause__ or (None if node.__suppress_context__ else node.__context__)
+    return Reason.INTERNAL, Outcome.UNKNOWN
+
+
+def _known(error: BaseException) -> Reason | None:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _VERIFY.get(error.verify_code, Reason.TLS_CERTIFICATE)
+    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+        return Reason.CONNECT_CLOSED
+    if isinstance(error, ssl.SSLError):
+        return _SSL.get(error.reason or "", Reason.TLS_HANDSHAKE)
+    if isinstance(error, EOFError):
+        return Reason.CONNECT_CLOSED
+    if isinstance(error, MemoryError):
+        return Reason.SELF_RESOURCES
+    if isinstance(error, OSError) and error.errno is not None:
+        return _ERRNO.get(error.errno)
+    return None

@@ -1,0 +1,149 @@
+"""What a run writes down while it goes on: phases, facts of the peer, its certificate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+
+from probed.clock import Clock
+from probed.model import Phase, Scalar
+from probed.redact import Redactor
+
+PHASE_LIMIT = 256
+"""Phases that one run may record; what comes after is not written down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """Facts of a peer's leaf certificate. Times are seconds since the epoch."""
+
+    subject: str
+    issuer: str
+    names: tuple[str, ...]
+    not_before: float
+    not_after: float
+    serial: str
+    verified: bool
+
+
+def describe(certificate: Certificate) -> dict[str, Scalar]:
+    """The certificate as evidence, its times in UTC."""
+    return {
+        "certificate.subject": certificate.subject,
+        "certificate.issuer": certificate.issuer,
+        "certificate.names": ", ".join(certificate.names),
+        "certificate.not_before": utc(certificate.not_before),
+        "certificate.not_after": utc(certificate.not_after),
+    }
+
+
+def utc(seconds: float) -> str:
+    """Seconds since the epoch as RFC 3339, to the second."""
+    return datetime.fromtimestamp(int(seconds), UTC).isoformat().replace("+00:00", "Z")
+
+
+class OpenPhase:
+    """A phase that goes on; the `with` block is its length."""
+
+    __slots__ = ("duration", "error", "failed", "name", "recorder", "start")
+
+    def __init__(self, recorder: Recorder, name: str) -> None:
+        self.recorder = recorder
+        self.name = name
+        self.start = 0.0
+        self.duration = 0.0
+        self.failed = False
+        self.error: str | None = None
+
+    def __enter__(self) -> Self:
+        recorder = self.recorder
+        self.start = recorder.clock.monotonic() - recorder.started
+        if len(recorder.phases) < PHASE_LIMIT:
+            recorder.phases.append(self)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        recorder = self.recorder
+        self.duration = recorder.clock.monotonic() - recorder.started - self.start
+        if kind is not None:
+            self.failed = True
+
+
+class Recorder:
+    """Phases and facts of one run. `prefix` goes before the names of phases (`upstream/billing/`).
+
+    `started` is on the clock's monotonic time; all phases count from there.
+    """
+
+    __slots__ = (
+        "certificate",
+        "clock",
+        "facts",
+        "fault",
+        "phases",
+        "prefix",
+        "redactor",
+        "started",
+    )
+
+    def __init__(
+        self, clock: Clock, redactor: Redactor, *, started: float | None = None, prefix: str = ""
+    ) -> None:
+        self.clock = clock
+        self.redactor = redactor
+        self.started = clock.monotonic() if started is None else started
+        self.prefix = prefix
+        self.phases: list[OpenPhase] = []
+        self.facts: dict[str, Scalar] = {}
+        self.certificate: Certificate | None = None
+        self.fault: BaseException | None = None
+        """What went wrong already, should the deadline pass while more is found out about it."""
+
+    def phase(self, name: str) -> OpenPhase:
+        """Time the `with` block as a phase of that name; left by an exception, it has failed."""
+        return OpenPhase(self, self.prefix + name)
+
+    def scope(self, prefix: str) -> Recorder:
+        """A recorder for a part of the run: its phases join ours, its facts stay its own."""
+        part = Recorder(
+            self.clock, self.redactor, started=self.started, prefix=self.prefix + prefix
+        )
+        part.phases = self.phases
+        return part
+
+    def fact(self, name: str, value: Scalar) -> None:
+        """Note something of our own finding; foreign text goes through `clean` first."""
+        self.facts[name] = value
+
+    def clean(self, text: str | bytes, limit: int = 512) -> str:
+        """Foreign text as one safe line that holds no known secret."""
+        return self.redactor.clean(text, limit)
+
+    @property
+    def failed_phase(self) -> OpenPhase | None:
+        """The innermost phase that was open when the run failed: the one that began last."""
+        failed = [p for p in self.phases if p.failed and p.recorder is self]
+        return max(failed, key=_start, default=None)
+
+    def blame(self, reason: str) -> None:
+        """Say why the phase that was left open has failed."""
+        phase = self.failed_phase
+        if phase is not None:
+            phase.error = reason
+
+    def finished_phases(self) -> tuple[Phase, ...]:
+        return tuple(
+            Phase(p.name, p.start, p.duration, p.error or ("failed" if p.failed else None))
+            for p in sorted(self.phases, key=_start)
+        )
+
+
+def _start(phase: OpenPhase) -> float:
+    return phase.start

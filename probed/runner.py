@@ -1,0 +1,223 @@
+"""One run: deadline, confirmation, classification -> Result. The only broad `except` is here."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from probed.clock import Clock, SystemClock
+from probed.fields import split_address
+from probed.model import Finding, Measurement, Outcome, Result, Scalar
+from probed.net import Network, Resolver
+from probed.probe import CERTIFICATE_NOT_AFTER, EndOfRun, Probe, Run
+from probed.reasons import ProbeError, Reason, Reasons, classify, timeout_in
+from probed.record import utc
+from probed.redact import Redactor
+
+if TYPE_CHECKING:
+    from probed.config import Check, Config
+
+log = logging.getLogger("probed.runner")
+
+
+class Ids:
+    """Trace and span ids (W3C Trace Context): random, never zero."""
+
+    def __init__(self, source: random.Random | None = None) -> None:
+        self._bits = (source or random.SystemRandom()).getrandbits
+
+    def trace(self) -> str:
+        return f"{self._bits(128) or 1:032x}"
+
+    def span(self) -> str:
+        return f"{self._bits(64) or 1:016x}"
+
+
+class Runner:
+    """Executes checks. What runs share is held here: network, clock, redactor, ids."""
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        clock: Clock | None = None,
+        redactor: Redactor | None = None,
+        ids: Ids | None = None,
+    ) -> None:
+        self.network = network
+        self.clock = clock or SystemClock()
+        self.redactor = redactor or Redactor()
+        self.ids = ids or Ids()
+
+    @classmethod
+    def of(
+        cls, config: Config, *, clock: Clock | None = None, network: Network | None = None
+    ) -> Runner:
+        """The runner of a configuration, as the daemon and one-shot checks use it."""
+        if network is None:
+            servers = [split_address(server) for server in config.service.resolvers]
+            network = Network(Resolver(servers))
+        return cls(network, clock=clock, redactor=config.redactor)
+
+    async def run(
+        self,
+        check: Check,
+        *,
+        memory: MutableMapping[str, Any] | None = None,
+        sampled: Callable[[str], bool] = lambda _: True,
+    ) -> Result:
+        """Run the check; confirm a failure at once, on fresh connections, as often as it says.
+
+        `sampled` decides from the trace id whether a first attempt's trace is kept in any case; a
+        confirmation's always is. The result is the last attempt's; the others stand in `previous`.
+        """
+        previous: Result | None = None
+        for attempt in range(1 + check.confirm):
+            trace_id = self.ids.trace()
+            result = await self.attempt(
+                check.probe,
+                name=check.name,
+                timeout=check.timeout,
+                memory=memory,
+                trace_id=trace_id,
+                sampled=attempt > 0 or sampled(trace_id),
+            )
+            result = replace(
+                result, labels=check.labels, severity=check.severity, previous=previous
+            )
+            if result.outcome is not Outcome.FAILED:
+                break
+            previous = result
+        return result
+
+    async def attempt(
+        self,
+        probe: Probe,
+        *,
+        name: str = "check",
+        timeout: float,
+        memory: MutableMapping[str, Any] | None = None,
+        trace_id: str | None = None,
+        sampled: bool = True,
+    ) -> Result:
+        """Run the probe once, within `timeout` seconds. Never raises but for cancellation."""
+        run = Run(
+            probe,
+            clock=self.clock,
+            network=self.network,
+            redactor=self.redactor,
+            trace_id=trace_id or self.ids.trace(),
+            span_id=self.ids.span(),
+            timeout=timeout,
+            sampled=sampled,
+            memory=memory,
+        )
+        started_at = self.clock.time()
+        with anyio.move_on_after(timeout) as scope:
+            try:
+                await probe.probe(run)
+            except EndOfRun as end:
+                run.blame(end.reason)
+            except Exception as error:  # noqa: BLE001  # the one place where a run ends
+                self._judge(name, run, error)
+        if scope.cancelled_caught:
+            self._late(run)
+        return self._result(probe, name, run, started_at)
+
+    def _judge(self, name: str, run: Run, error: Exception) -> None:
+        reason, level = classify(error)
+        message = error.message if isinstance(error, ProbeError) else explain(run, reason)
+        evidence = run.context()
+        if reason is Reason.INTERNAL:
+            # The text of an unknown error may hold anything; its type and place do not.
+            message = f"{message} {type(error).__name__} {_place(error)}"
+            log.error("check %s: %s", name, message)
+        _add(run, level, reason, message, evidence)
+
+    def _late(self, run: Run) -> None:
+        if run.fault is not None:
+            reason, level = classify(run.fault)
+        else:
+            phase = run.failed_phase
+            reason, level = timeout_in(phase.name if phase else None), Outcome.FAILED
+        message = f"{reason.sentence.rstrip('.')} ({run.timeout:g} s)."
+        _add(run, level, reason, explain(run, reason) if run.fault else message, run.context())
+
+    def _result(self, probe: Probe, name: str, run: Run, started_at: float) -> Result:
+        measures = run.measured
+        if run.certificate is not None:
+            measures.append(Measurement(CERTIFICATE_NOT_AFTER, run.certificate.not_after))
+        outcome = max((f.level for f in run.findings), key=_rank, default=Outcome.OK)
+        return Result(
+            check=name,
+            probe=probe.kind,
+            target=probe.target,
+            outcome=outcome,
+            started_at=started_at,
+            duration_s=self.clock.monotonic() - run.started,
+            trace_id=run.trace_id,
+            span_id=run.span_id,
+            findings=tuple(run.findings),
+            phases=run.finished_phases(),
+            measures=tuple(measures),
+            facts=run.facts,
+            kept=run.sampled or outcome is not Outcome.OK,
+        )
+
+
+def _rank(outcome: Outcome) -> int:
+    return outcome.rank
+
+
+def _add(
+    run: Run, level: Outcome, reason: Reasons, message: str, evidence: Mapping[str, Scalar]
+) -> None:
+    run.blame(reason)
+    # First of its level: what ended the run explains it, whatever was noticed before.
+    run.findings.insert(0, Finding(level, reason, run.clean(message), evidence))
+
+
+def explain(run: Run, reason: Reasons) -> str:
+    """The reason's sentence, with what the certificate says of it."""
+    certificate = run.certificate
+    if certificate is not None:
+        if reason is Reason.TLS_EXPIRED:
+            return f"The certificate expired on {utc(certificate.not_after)}."
+        if reason is Reason.TLS_NOT_YET_VALID:
+            return f"The certificate is valid from {utc(certificate.not_before)} on only."
+        if reason is Reason.TLS_WRONG_NAME:
+            return f"The certificate was made for another name: {', '.join(certificate.names)}."
+    return reason.sentence
+
+
+def _place(error: BaseException) -> str:
+    """File and line where the error was raised, without a path."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return "(no traceback)"
+    code = trace.tb_frame.f_code
+    return f"at {code.co_filename.rpartition('/')[2]}:{trace.tb_lineno} in {code.co_name}"
+
+
+async def execute(
+    probe: Probe,
+    *,
+    timeout: float,
+    network: Network,
+    name: str = "check",
+    clock: Clock | None = None,
+    redactor: Redactor | None = None,
+    ids: Ids | None = None,
+    memory: MutableMapping[str, Any] | None = None,
+    sampled: bool = True,
+) -> Result:
+    """One attempt of a probe by itself, as tests and tools want it."""
+    runner = Runner(network, clock=clock, redactor=redactor, ids=ids)
+    return await runner.attempt(probe, name=name, timeout=timeout, memory=memory, sampled=sampled)

@@ -1,0 +1,91 @@
+"""(CheckState, Result) -> (CheckState, Transition?). Pure: what time it is stands in the Result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from probed.model import Outcome, Result, Transition, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """How many runs in a row change the verdict for the worse, and how many for the better."""
+
+    fail_after: int = 2
+    recover_after: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class CheckState:
+    """What is known of a check over time. Times are seconds since the epoch.
+
+    Streaks count runs in a row that were `failed`; `failed` or `degraded`; not `failed`; `ok`; and
+    `unknown`. A run that could not be judged leaves the other streaks as they are.
+    """
+
+    verdict: Verdict = Verdict.PENDING
+    since: float = 0.0
+    failed: int = 0
+    poor: int = 0
+    fair: int = 0
+    good: int = 0
+    unjudged: int = 0
+    last_run: float | None = None
+    last_success: float | None = None
+
+    @property
+    def healthy(self) -> bool:
+        """Known to be well: traces of its good runs may be left out."""
+        return self.verdict is Verdict.UP and not self.poor and not self.unjudged
+
+
+def advance(
+    state: CheckState, result: Result, thresholds: Thresholds
+) -> tuple[CheckState, Transition | None]:
+    """The state after the result, and the transition if the verdict has changed."""
+    counted = _count(state, result)
+    verdict = _verdict(counted, thresholds)
+    if verdict is state.verdict:
+        return counted, None
+    at = result.started_at + result.duration_s
+    changed = replace(counted, verdict=verdict, since=at)
+    return changed, Transition(result.check, state.verdict, verdict, at, result)
+
+
+def _count(state: CheckState, result: Result) -> CheckState:
+    outcome = result.outcome
+    if outcome is Outcome.UNKNOWN:
+        return replace(state, unjudged=state.unjudged + 1, last_run=result.started_at)
+    ok, failed = outcome is Outcome.OK, outcome is Outcome.FAILED
+    return replace(
+        state,
+        failed=state.failed + 1 if failed else 0,
+        poor=0 if ok else state.poor + 1,
+        fair=0 if failed else state.fair + 1,
+        good=state.good + 1 if ok else 0,
+        unjudged=0,
+        last_run=result.started_at,
+        last_success=state.last_success if failed else result.started_at,
+    )
+
+
+def _verdict(state: CheckState, thresholds: Thresholds) -> Verdict:
+    """Going down and coming back take their number of runs in a row; `unknown` never counts as
+    down, and what is down stays so until it is seen to be better.
+    """
+    now = state.verdict
+    if state.unjudged:
+        lost = state.unjudged >= thresholds.fail_after and now is not Verdict.DOWN
+        return Verdict.UNKNOWN if lost else now
+    if state.failed >= thresholds.fail_after:
+        return Verdict.DOWN
+    if now is Verdict.DOWN:
+        if state.fair < thresholds.recover_after:
+            return now
+        return Verdict.UP if state.good >= thresholds.recover_after else Verdict.DEGRADED
+    if state.poor >= thresholds.fail_after:
+        return Verdict.DEGRADED
+    if now is Verdict.DEGRADED:
+        return Verdict.UP if state.good >= thresholds.recover_after else now
+    # Pending or unknown: the first good run is all that is known, and it is good.
+    return Verdict.UP if state.good else now

@@ -1,0 +1,160 @@
+"""What probe kinds measure, check by check, under the declarations of their classes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from probed.model import Kind, Measure, Result
+from probed.probe import CERTIFICATE_NOT_AFTER
+from probed.telemetry.own import Own
+from probed.telemetry.series import (
+    NO_LABELS,
+    Cell,
+    CheckRow,
+    Family,
+    Histogram,
+    Labels,
+    MeasureRow,
+    Pairs,
+    Point,
+)  # fmt: skip
+
+log = logging.getLogger("probed.telemetry")
+
+STICKY = frozenset({CERTIFICATE_NOT_AFTER.name})
+"""Gauges that stay when a run does not report them."""
+
+
+class Measured:
+    """The series of all measures. A name stands for one unit, kind and set of buckets: who declares
+    it otherwise, or in a way that would be shown under another metric's name, is refused.
+    """
+
+    def __init__(self, own: Own, names: frozenset[str]) -> None:
+        self._own = own
+        self._taken = names
+        self._families: dict[str, Family] = {}
+        self._rows: dict[str, dict[str, MeasureRow]] = {}
+
+    def families(self) -> Sequence[Family]:
+        return tuple(self._families.values())
+
+    def begin(self, row: CheckRow, measure: Measure) -> None:
+        """Let a counter without attributes stand at 0: one first seen at 1 has no rate."""
+        if measure.kind is Kind.COUNTER and not measure.attributes:
+            slot = self._slot(row, measure)
+            if not slot.refused and slot.alone is None:
+                slot.alone = Point(NO_LABELS, 0.0)
+
+    def forget(self, row: CheckRow) -> Sequence[MeasureRow]:
+        """Forget a check's rows, and return them."""
+        gone = [slot for slot in row.measures.values() if not slot.refused]
+        for slot in gone:
+            held = self._rows[slot.measure.name]
+            held.pop(row.name, None)
+            if not held:
+                del self._rows[slot.measure.name], self._families[slot.measure.name]
+        return gone
+
+    def take(self, row: CheckRow, result: Result, ended: float) -> None:
+        generation = row.generation
+        slots = row.measures
+        for measurement in result.measures:
+            value = measurement.value
+            measure = measurement.measure
+            slot = slots.get(measure.name)
+            if slot is None:
+                slot = self._slot(row, measure)
+            pairs = measurement.attributes
+            point = slot.points.get(pairs) if pairs else slot.alone
+            if point is None:
+                point = _new_point(slot, pairs)
+            # What is not finite has no difference with itself.
+            if point is None or value - value != 0.0:
+                self._drop(row, measure)
+                continue
+            kind = measure.kind
+            if kind is Kind.GAUGE:
+                point.value = value
+                point.generation = generation
+            elif kind is Kind.COUNTER:
+                point.value += value  # type: ignore[operator]
+            else:
+                histogram = point.value
+                assert isinstance(histogram, Histogram)
+                bucket = histogram.observe(measure.buckets, value)
+                if result.kept:
+                    histogram.exemplify(bucket, (result.trace_id, result.span_id, value, ended))
+
+    def _slot(self, row: CheckRow, measure: Measure) -> MeasureRow:
+        """The check's row of a measure; a refused one if the name stands for something else."""
+        found = row.measures.get(measure.name)
+        if found is not None:
+            return found
+        family = self._families.get(measure.name)
+        if family is None:
+            family = self._family(measure)
+        same = family is not None and _shape(family.measure) == _shape(measure)
+        found = row.measures[measure.name] = MeasureRow(row, measure, refused=not same)
+        if same:
+            self._rows[measure.name][row.name] = found
+        return found
+
+    def _family(self, measure: Measure) -> Family | None:
+        """A new family; None if it would be shown under a name that another one has."""
+        rows: dict[str, MeasureRow] = {}
+        family = Family(
+            measure, lambda: tuple(rows.values()), _cells, fleeting=measure.kind is Kind.GAUGE
+        )
+        taken = self._taken.union(*(other.names for other in self._families.values()))
+        if family.names & taken:
+            return None
+        self._families[measure.name] = family
+        self._rows[measure.name] = rows
+        if measure.attributes:
+            self._own.dropped(measure.name, 0)
+        return family
+
+    def _drop(self, row: CheckRow, measure: Measure) -> None:
+        self._own.dropped(measure.name)
+        if measure.name not in row.warned:
+            row.warned = (*row.warned, measure.name)
+            log.warning(
+                "check %s: values of %s are dropped: more than %d attribute sets, not finite, or "
+                "declared otherwise by another kind", row.name, measure.name, measure.series,
+            )  # fmt: skip
+
+
+def _new_point(slot: MeasureRow, pairs: Pairs) -> Point | None:
+    """A new attribute set of a measure; None if there may be no more of them."""
+    measure = slot.measure
+    if slot.refused:
+        return None
+    if len(slot.points) >= measure.series:
+        if measure.kind is not Kind.GAUGE:
+            return None
+        seen = slot.check.generation
+        slot.points = {key: kept for key, kept in slot.points.items() if kept.generation == seen}
+        if len(slot.points) >= measure.series:
+            return None
+    histogram = measure.kind is Kind.HISTOGRAM
+    value = Histogram(len(measure.buckets)) if histogram else 0.0
+    if not pairs:
+        slot.alone = Point(NO_LABELS, value)
+        return slot.alone
+    point = slot.points[pairs] = Point(Labels(pairs), value)
+    return point
+
+
+def _cells(slot: MeasureRow) -> Sequence[Cell]:
+    points = tuple(slot.points.values()) if slot.alone is None else (slot.alone,)
+    measure = slot.measure
+    if measure.kind is not Kind.GAUGE or measure.name in STICKY:
+        return [(point.labels, point.value) for point in points]
+    seen = slot.check.generation
+    return [(point.labels, point.value) for point in points if point.generation == seen]
+
+
+def _shape(measure: Measure) -> tuple[str, Kind, tuple[float, ...]]:
+    return measure.unit, measure.kind, measure.buckets

@@ -1,0 +1,108 @@
+"""The daemon's own series: scheduler, event loop, export, configuration, process."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+from probed.clock import Clock
+from probed.model import Measure
+from probed.telemetry import catalogue as c
+from probed.telemetry import process
+from probed.telemetry.series import Cell, Family, Histogram, Labels, OwnRow, Pairs, Value
+
+_ZEROS: dict[Measure, tuple[Pairs, ...]] = {
+    c.MISSED: tuple(((c.REASON, reason),) for reason in ("overlap", "limit", "late")),
+    c.RUNNING: ((),),
+    c.WAITING: ((),),
+    c.RELOADS: (((c.RESULT, "ok"),), ((c.RESULT, "failed"),)),
+    c.EXPORT_ITEMS: tuple(
+        ((c.SIGNAL, signal), (c.RESULT, result))
+        for signal in ("traces", "metrics")
+        for result in ("sent", "retried", "dropped", "rejected")
+    ),
+    c.DROPPED: (),
+}
+"""What stands at 0 from the start."""
+
+
+class Own:
+    """What the parts of the daemon say of themselves. Every method costs about a microsecond."""
+
+    def __init__(self, clock: Clock, version: str) -> None:
+        self.families: list[Family] = []
+        self._clock = clock
+        self._started = clock.time()
+        self._values = {measure.name: self._open(measure) for measure in _ZEROS}
+        for measure, keys in _ZEROS.items():
+            self._values[measure.name].update(dict.fromkeys(keys, 0))
+        self._lateness, self._lag = Histogram(len(c.DELAYS)), Histogram(len(c.DELAYS))
+        self._open(c.LATENESS)[()] = self._lateness
+        self._open(c.LOOP_LAG)[()] = self._lag
+        self._loaded = self._open(c.RELOAD_SUCCESS)
+        self._loaded_at = self._open(c.RELOAD_TIMESTAMP)
+        self._loaded[()], self._loaded_at[()] = 1, self._started
+        python = ".".join(map(str, sys.version_info[:3]))
+        self._open(c.BUILD)[(("version", version), ("python", python))] = 1
+        self._read(c.CPU_TIME, process.cpu_time)
+        self._read(c.MEMORY, process.memory)
+        self._read(c.OPEN_FILES, process.open_files)
+
+    def _open(self, measure: Measure) -> dict[Pairs, Value]:
+        row = OwnRow(self._started)
+        self.families.append(Family(measure, lambda: (row,), _cells))
+        return row.values
+
+    def _read(self, measure: Measure, read: Callable[[], dict[Pairs, float]]) -> None:
+        row = OwnRow(self._started)
+
+        def rows() -> Sequence[OwnRow]:
+            row.values.update(read())
+            return (row,)
+
+        self.families.append(Family(measure, rows, _cells))
+
+    def _add(self, measure: Measure, pairs: Pairs, count: int) -> None:
+        values = self._values[measure.name]
+        values[pairs] = values.get(pairs, 0) + count  # type: ignore[operator]
+
+    def late(self, seconds: float) -> None:
+        """A run was started that much later than it was due."""
+        self._lateness.observe(c.DELAYS, max(0.0, seconds))
+
+    def missed(self, reason: str, count: int = 1) -> None:
+        """Runs came due and were not started; `reason` is from a closed set."""
+        self._add(c.MISSED, ((c.REASON, reason),), count)
+
+    def occupied(self, running: int, waiting: int) -> None:
+        """How many runs go on, and how many wait for a free place."""
+        self._values[c.RUNNING.name][()] = running
+        self._values[c.WAITING.name][()] = waiting
+
+    def lagged(self, seconds: float) -> None:
+        """The event loop woke a timer that much too late."""
+        self._lag.observe(c.DELAYS, max(0.0, seconds))
+
+    def exported(
+        self, signal: str, outcome: str, count: int, error_type: str | None = None
+    ) -> None:
+        """What became of spans (`traces`) or points (`metrics`): sent, retried, dropped, rejected."""
+        pairs: Pairs = ((c.SIGNAL, signal), (c.RESULT, outcome))
+        if error_type is not None:
+            pairs = (*pairs, (c.ERROR_TYPE, error_type))
+        self._add(c.EXPORT_ITEMS, pairs, count)
+
+    def reloaded(self, *, ok: bool) -> None:
+        """An attempt to load a changed configuration has ended."""
+        self._add(c.RELOADS, ((c.RESULT, "ok" if ok else "failed"),), 1)
+        self._loaded[()] = int(ok)
+        if ok:
+            self._loaded_at[()] = self._clock.time()
+
+    def dropped(self, measure: str, count: int = 1) -> None:
+        """Values of a probe's measure were dropped; 0 makes the series."""
+        self._add(c.DROPPED, ((c.MEASURE, measure),), count)
+
+
+def _cells(row: OwnRow) -> Sequence[Cell]:
+    return [(Labels(pairs, taken=()), value) for pairs, value in row.values.items()]

@@ -1,0 +1,180 @@
+"""A throw-away certificate authority, and servers' TLS contexts with good and bad certificates."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import trustme
+    from cryptography import x509
+
+
+@dataclass(frozen=True)
+class Issued:
+    """A certificate with its key. `chain` is what a server sends, leaf first; times are seconds
+    since the epoch. `clients` is whom it asks for a certificate of their own.
+    """
+
+    key: bytes
+    chain: bytes
+    not_before: float
+    not_after: float
+    clients: Authority | None = None
+
+    @cached_property
+    def context(self) -> ssl.SSLContext:
+        """The TLS context of a server that shows this certificate. It is made once."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        # Files are the only way in; this one is in memory, so that a running loop is not blocked.
+        descriptor = os.memfd_create("certificate")
+        try:
+            os.pwrite(descriptor, self.key + self.chain, 0)
+            context.load_cert_chain(f"/proc/self/fd/{descriptor}")
+        finally:
+            os.close(descriptor)
+        if self.clients is not None:
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(cadata=self.clients.pem.decode("ascii"))
+        return context
+
+    def files(self, folder: Path) -> tuple[Path, Path]:
+        """The chain and the key as PEM files in `folder`."""
+        chain, key = folder / "certificate.pem", folder / "key.pem"
+        chain.write_bytes(self.chain)
+        key.write_bytes(self.key)
+        key.chmod(0o600)
+        return chain, key
+
+
+class Authority:
+    """A certificate authority that nobody trusts but who is given its certificate."""
+
+    def __init__(self) -> None:
+        import trustme  # noqa: PLC0415  # needed by tests and the demo only
+
+        self._ca = trustme.CA()
+
+    @property
+    def pem(self) -> bytes:
+        """The authority's own certificate."""
+        return self._ca.cert_pem.bytes()
+
+    def pem_file(self, folder: Path) -> Path:
+        """The authority's own certificate as a PEM file in `folder`."""
+        path = folder / "ca.pem"
+        path.write_bytes(self.pem)
+        return path
+
+    def issue(
+        self,
+        *names: str,
+        expired: bool = False,
+        not_yet: bool = False,
+        days: float = 90.0,
+        clients: Authority | None = None,
+    ) -> Issued:
+        """A certificate for these host names and addresses that is good for `days` from now.
+
+        `expired`: it ended yesterday. `not_yet`: it begins tomorrow. With `clients` the server asks
+        for a certificate of that authority.
+        """
+        return _issued(self._ca, names, _span(days, expired, not_yet), clients=clients)
+
+    def incomplete(self, *names: str) -> Issued:
+        """A certificate by an intermediate authority that the server does not send along."""
+        return _issued(self._ca.create_child_ca(), names, _span(90.0), links=1)
+
+    def chained(self, *names: str) -> Issued:
+        """A certificate by an intermediate authority that the server sends along."""
+        return _issued(self._ca.create_child_ca(), names, _span(90.0))
+
+    @staticmethod
+    def self_signed(*names: str) -> Issued:
+        """A certificate that signed itself."""
+        span = _span(90.0)
+        key, certificate = _sign_self(names, span)
+        return Issued(key, certificate, span[0].timestamp(), span[1].timestamp())
+
+    def of_kind(self, kind: str, name: str) -> Issued:
+        """A certificate of one of the `KINDS` for a server that is asked for as `name`."""
+        return KINDS[kind](self, name)
+
+
+KINDS: Mapping[str, Callable[[Authority, str], Issued]] = MappingProxyType(
+    {
+        "good": lambda ca, name: ca.issue(name),
+        "expired": lambda ca, name: ca.issue(name, expired=True),
+        "not_yet_valid": lambda ca, name: ca.issue(name, not_yet=True),
+        "wrong_name": lambda ca, _: ca.issue("another.example"),
+        "self_signed": lambda ca, name: ca.self_signed(name),
+        "incomplete_chain": lambda ca, name: ca.incomplete(name),
+        "stranger": lambda _, name: Authority().issue(name),
+        "asks_for_ours": lambda ca, name: ca.issue(name, clients=ca),
+    }
+)
+"""Good and bad certificates by name: a closed set."""
+
+
+def _span(days: float, expired: bool = False, not_yet: bool = False) -> tuple[datetime, datetime]:
+    now = datetime.now(UTC).replace(microsecond=0)
+    day = timedelta(days=1)
+    if expired:
+        return now - 30 * day, now - day
+    if not_yet:
+        return now + day, now + 30 * day
+    return now - day, now + days * day
+
+
+def _issued(
+    ca: trustme.CA,
+    names: tuple[str, ...],
+    span: tuple[datetime, datetime],
+    *,
+    links: int | None = None,
+    clients: Authority | None = None,
+) -> Issued:
+    leaf = ca.issue_cert(*names, common_name=names[0], not_before=span[0], not_after=span[1])
+    chain = b"".join(blob.bytes() for blob in leaf.cert_chain_pems[:links])
+    key = leaf.private_key_pem.bytes()
+    return Issued(key, chain, span[0].timestamp(), span[1].timestamp(), clients)
+
+
+def _sign_self(names: tuple[str, ...], span: tuple[datetime, datetime]) -> tuple[bytes, bytes]:
+    from cryptography import x509  # noqa: PLC0415  # 50 ms that most servers do not need
+    from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, names[0])])
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(span[0])
+        .not_valid_after(span[1])
+        .add_extension(x509.SubjectAlternativeName([_general(n) for n in names]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    plain = serialization.PrivateFormat.PKCS8
+    return (
+        key.private_bytes(pem, plain, serialization.NoEncryption()),
+        certificate.public_bytes(pem),
+    )
+
+
+def _general(name: str) -> x509.GeneralName:
+    from ipaddress import ip_address  # noqa: PLC0415
+
+    from cryptography import x509  # noqa: PLC0415
+
+    try:
+        return x509.IPAddress(ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)

@@ -1,0 +1,302 @@
+"""The contract suite that every probe kind passes. Subclass `ProbeContract` in a test module.
+
+    class TestTcp(ProbeContract):
+        protocol = "tcp"
+
+        def make(self, address: HostPort, tls: Tls | None) -> Probe:
+            return TcpProbe(address=address, tls=tls, expect="^220 ")
+
+        @asynccontextmanager
+        async def good(self) -> AsyncIterator[Scenario]:
+            async with serve(greeting) as server:
+                yield Scenario(self.make(server.address, None))
+
+        def scenarios(self) -> Scenarios:
+            return {"greeting": self.good}
+
+The suite's tests are coroutines for anyio's pytest plugin: the fixture `anyio_backend` must say
+`asyncio`. Import this module after `pytest.register_assert_rewrite` for detailed assertions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeAlias
+
+import anyio
+import pytest
+
+from probed.fields import HostPort, Tls
+from probed.model import Outcome, Result
+from probed.net import Network, Resolver
+from probed.probe import CERTIFICATE_NOT_AFTER, Probe
+from probed.redact import Redactor
+from probed.runner import execute
+from probed.testing.certificates import Authority, Issued
+from probed.testing.leaks import no_leaks
+from probed.testing.nameserver import Fault, dns_server
+from probed.testing.peer import Peer
+from probed.testing.servers import BEHAVIOURS, serve
+from probed.testing.soundness import assert_memory, assert_sound
+from probed.testing.tcp_behaviours import CANARY
+
+__all__ = ["CANARY", "ProbeContract", "Scenario", "Scenarios"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A probe of a peer that stands ready, and what it must come to in the last of `runs` runs."""
+
+    probe: Probe
+    network: Network | None = None
+    outcome: Outcome = Outcome.OK
+    reason: str | None = None
+    runs: int = 1
+
+
+Scenarios: TypeAlias = "Mapping[str, Callable[[], AbstractAsyncContextManager[Scenario]]]"
+
+# How a peer fails, and the reason that must be found; one that ends in a dot stands for its area.
+_PEERS = {
+    "refused": "connect.refused", "black_hole": "timeout.", "silent": "timeout.",
+    "reset": "connect.", "plain_on_tls": "tls.not_tls", "tls_stall": "timeout.",
+    "tls_alert": "tls.",
+}  # fmt: skip
+_CERTIFICATES = {
+    "expired": "tls.expired", "not_yet_valid": "tls.not_yet_valid", "wrong_name": "tls.wrong_name",
+    "self_signed": "tls.self_signed", "incomplete_chain": "tls.untrusted",
+    "stranger": "tls.untrusted",
+}  # fmt: skip
+_NAMES: dict[Fault, str] = {
+    "nxdomain": "dns.nxdomain", "servfail": "dns.servfail", "refused": "dns.refused",
+    "silent": "timeout.resolve", "garbage": "", "wrong_id": "", "cname_loop": "",
+}  # fmt: skip
+
+
+class ProbeContract:
+    """A good peer, and every bad one, for one kind.
+
+    `protocol` says which misbehaviours concern it: those of TCP, those of HTTP too, or, with None,
+    none, and then `make` is never called. `tolerates` names the ones that leave a peer good enough
+    for this kind. `grace` is how much later than its deadline a run may end.
+    """
+
+    pytestmark = pytest.mark.anyio
+
+    protocol: ClassVar[Literal["tcp", "http"] | None] = "tcp"
+    speaks_tls: ClassVar[bool] = True
+    resolves: ClassVar[bool] = True
+    tolerates: ClassVar[frozenset[str]] = frozenset()
+    timeout: ClassVar[float] = 0.5
+    grace: ClassVar[float] = 0.3
+
+    def make(self, address: HostPort, tls: Tls | None) -> Probe:
+        """A probe of the peer at that address, plain or over TLS."""
+        raise NotImplementedError
+
+    def scenarios(self) -> Scenarios:
+        """Good peers by name. Together they make the kind emit every measure that it declares."""
+        raise NotImplementedError
+
+    async def before_tls(self, peer: Peer) -> None:
+        """What the peer says before TLS begins; nothing, but for kinds that upgrade (STARTTLS)."""
+
+    # What the tests are made of.
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Leave out the tests that do not concern the kind: a skipped test is one nobody reads."""
+        super().__init_subclass__(**kwargs)
+        direct = cls.protocol is not None
+        for name, concerns in {
+            "test_misbehaving_peer": direct,
+            "test_cancelled_from_outside": direct,
+            "test_name_that_does_not_resolve": direct and cls.resolves,
+            "test_bad_certificate": direct and cls.speaks_tls,
+            "test_peer_that_misbehaves_in_the_handshake": direct and cls.speaks_tls,
+        }.items():
+            if not concerns:
+                setattr(cls, name, None)
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        cases: dict[str, Sequence[str]] = {
+            "scenario": list(self.scenarios()),
+            "behaviour": self._behaviours(),
+            "tls_behaviour": [name for name, b in BEHAVIOURS.items() if b.layer == "tls"],
+            "certificate": list(_CERTIFICATES),
+            "fault": list(_NAMES),
+            "stage": ["silent", "tls_stall"] if self.speaks_tls else ["silent"],
+        }
+        for name, values in cases.items():
+            if name in metafunc.fixturenames:
+                metafunc.parametrize(name, values)
+
+    def _behaviours(self) -> list[str]:
+        layers = {None: (), "tcp": ("tcp",), "http": ("tcp", "http")}[self.protocol]
+        return [name for name, behaviour in BEHAVIOURS.items() if behaviour.layer in layers]
+
+    async def run(
+        self,
+        probe: Probe,
+        network: Network | None = None,
+        memory: dict[str, Any] | None = None,
+    ) -> Result:
+        """Run the probe once: it ends in time, with a sound result."""
+        loop = asyncio.get_running_loop()
+        memory = {} if memory is None else memory
+        start = loop.time()
+        result = await execute(
+            probe,
+            timeout=self.timeout,
+            network=network or Network(),
+            redactor=Redactor([CANARY]),
+            memory=memory,
+        )
+        late = loop.time() - start - self.timeout
+        assert late < self.grace, f"the run ended {late:.3f} s after its deadline"
+        assert_sound(probe, result)
+        assert_memory(memory)
+        return result
+
+    async def play(self, scenario: str) -> list[Result]:
+        """Run a scenario: it comes to what it says."""
+        memory: dict[str, Any] = {}
+        async with self.scenarios()[scenario]() as scene:
+            network = scene.network or Network()
+            results = [await self.run(scene.probe, network, memory) for _ in range(scene.runs)]
+        last = results[-1]
+        assert last.outcome is scene.outcome, f"{last.outcome}: {last.findings}"
+        if scene.reason is not None:
+            _assert_reason(last, scene.reason)
+        return results
+
+    @pytest.fixture
+    def authority(self) -> Authority:
+        return Authority()
+
+    @pytest.fixture
+    def trusting(self, authority: Authority, tmp_path: Path) -> Tls:
+        return Tls(ca=authority.pem_file(tmp_path))
+
+    @pytest.fixture(autouse=True)
+    def no_secret_is_logged(self, caplog: pytest.LogCaptureFixture) -> Any:
+        caplog.set_level(logging.DEBUG)
+        yield
+        assert CANARY not in caplog.text, "a secret was logged"
+
+    # The tests.
+
+    async def test_it_documents_itself(self) -> None:
+        """The class and each of its settings and measures say what they are."""
+        assert self.scenarios(), "no scenario"
+        for scenario in self.scenarios().values():
+            async with scenario() as scene:
+                kind = type(scene.probe)
+            assert kind.__doc__, f"{kind.__name__} has no docstring"
+            for name, field in kind.model_fields.items():
+                assert field.description, f"{kind.__name__}.{name} has no docstring"
+            for measure in kind.measures:
+                assert measure.help, f"{measure.name} has no help"
+
+    async def test_good_peer(self, scenario: str) -> None:
+        """A good peer is judged as it deserves, and nothing is left behind."""
+        async with no_leaks():
+            await self.play(scenario)
+
+    async def test_every_declared_measure_is_emitted(self) -> None:
+        """The scenarios together make the kind emit every measure that it declares."""
+        declared: set[str] = set()
+        emitted: set[str] = set()
+        for name, scenario in self.scenarios().items():
+            async with scenario() as scene:
+                declared |= {measure.name for measure in type(scene.probe).measures}
+            for result in await self.play(name):
+                emitted |= {m.measure.name for m in result.measures}
+        assert not declared - emitted, f"never emitted: {sorted(declared - emitted)}"
+
+    async def test_misbehaving_peer(self, behaviour: str) -> None:
+        """A peer that misbehaves never passes as ok, and never holds a run up."""
+        async with no_leaks(), serve(behaviour) as server:
+            result = await self.run(self.make(server.address, None))
+        if behaviour in self.tolerates:
+            return
+        if BEHAVIOURS[behaviour].broken:
+            assert result.outcome is not Outcome.OK, f"{behaviour} passed as ok"
+        if BEHAVIOURS[behaviour].broken and BEHAVIOURS[behaviour].layer == "tcp":
+            _assert_failed(result, _PEERS.get(behaviour, ""))
+
+    async def test_name_that_does_not_resolve(self, fault: Fault) -> None:
+        """What is wrong with the name is told from what is wrong with the peer."""
+        async with no_leaks(), dns_server(fault=fault) as server:
+            network = Network(resolver=Resolver(servers=[server.server], hosts=None))
+            probe = self.make(HostPort("nowhere.example.com", 9), None)
+            result = await self.run(probe, network)
+            assert server.queries, "the resolver of the run was not asked"
+        _assert_failed(result, _NAMES[fault])
+
+    async def test_bad_certificate(
+        self, certificate: str, authority: Authority, trusting: Tls
+    ) -> None:
+        """A bad certificate is told by its reason, and its end of validity is measured."""
+        issued = authority.of_kind(certificate, "127.0.0.1")
+        async with no_leaks(), serve(self._over_tls(issued)) as server:
+            result = await self.run(self.make(server.address, trusting))
+        _assert_failed(result, _CERTIFICATES[certificate])
+        ends = [m.value for m in result.measures if m.measure is CERTIFICATE_NOT_AFTER]
+        assert ends == [issued.not_after], "the certificate's end of validity was not measured"
+
+    def _over_tls(self, issued: Issued) -> Callable[[Peer], Any]:
+        async def talk(peer: Peer) -> None:
+            await self.before_tls(peer)
+            await peer.start_tls(issued.context)
+            await peer.until_gone()
+
+        return talk
+
+    async def test_peer_that_misbehaves_in_the_handshake(
+        self, tls_behaviour: str, trusting: Tls
+    ) -> None:
+        """A peer that does not get through the TLS handshake has failed, in time."""
+        talk = BEHAVIOURS[tls_behaviour].talk
+        assert talk is not None
+
+        async def upgrade(peer: Peer) -> None:
+            await self.before_tls(peer)
+            await talk(peer)
+
+        async with no_leaks(), serve(upgrade) as server:
+            result = await self.run(self.make(server.address, trusting))
+        _assert_failed(result, _PEERS.get(tls_behaviour, ""))
+
+    async def test_cancelled_from_outside(self, stage: str, trusting: Tls) -> None:
+        """A run that is cancelled ends at once and leaves nothing behind."""
+        loop = asyncio.get_running_loop()
+        async with no_leaks(), serve(stage) as server:
+            probe = self.make(server.address, trusting if stage == "tls_stall" else None)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_execute, probe)
+                await server.until(lambda: server.connections > 0)
+                start = loop.time()
+                tasks.cancel_scope.cancel()
+            took = loop.time() - start
+        assert took < self.grace, f"the run went on for {took:.3f} s"
+
+
+async def _execute(probe: Probe) -> None:
+    await execute(probe, timeout=30.0, network=Network())
+
+
+def _assert_failed(result: Result, reason: str) -> None:
+    assert result.outcome is Outcome.FAILED, f"{result.outcome}: {result.findings}"
+    _assert_reason(result, reason)
+
+
+def _assert_reason(result: Result, reason: str) -> None:
+    found = str(result.worst.reason) if result.worst else ""
+    assert found == reason or (reason[-1:] in {"", "."} and found.startswith(reason)), (
+        f"found {found}, not {reason}: {result.findings}"
+    )

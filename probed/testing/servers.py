@@ -1,0 +1,170 @@
+"""Servers that misbehave, by name: `async with serve("silent") as server: server.port`."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+from probed.testing import http_behaviours as http
+from probed.testing import tcp_behaviours as tcp
+from probed.testing.endpoint import Endpoint
+from probed.testing.peer import KEPT, Peer, ready
+from probed.testing.tcp_behaviours import Talk
+
+Layer = Literal["tcp", "tls", "http"]
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """How a peer misbehaves. `talk` is None where it never accepts; `layer` says whom it concerns.
+
+    `broken` says that no client of that layer got a valid answer, so that nobody may call it ok.
+    """
+
+    talk: Talk | None
+    layer: Layer
+    broken: bool = True
+
+    @property
+    def sentence(self) -> str:
+        return (self.talk.__doc__ if self.talk else None) or "It never accepts."
+
+
+class Server(Endpoint):
+    """A TCP server, with `tls` one that shakes hands first, that talks as it is told.
+
+    `connections` counts those that were accepted, `received` is what they sent, the first 1 MiB.
+    """
+
+    def __init__(
+        self, talk: Talk | None, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
+    ) -> None:
+        super().__init__(host)
+        self.connections = 0
+        self._talk = talk
+        self._tls = tls
+        self._received = bytearray()
+
+    @property
+    def received(self) -> bytes:
+        return bytes(self._received)
+
+    async def _start(self) -> None:
+        listener = self._bound(socket.SOCK_STREAM)
+        listener.listen(256)
+        self._spawn(self._accept(listener, self._handle))
+
+    async def _handle(self, peer: Peer) -> None:
+        if self._tls is not None:
+            await peer.start_tls(self._tls)
+        await self._serve(peer)
+
+    async def _serve(self, peer: Peer) -> None:
+        assert self._talk is not None
+        await self._talk(peer)
+
+    def _accepted(self) -> None:
+        self.connections += 1
+        self._notify()
+
+    def _heard(self, data: bytes) -> None:
+        self._received += data[: KEPT - len(self._received)]
+        self._notify()
+
+
+class _Refusing(Server):
+    """The port is taken, and nobody listens there."""
+
+    async def _start(self) -> None:
+        self._bound(socket.SOCK_STREAM)
+
+
+class _BlackHole(Server):
+    """Its queue of connections is full, so the kernel drops whoever knocks."""
+
+    async def _start(self) -> None:
+        listener = self._bound(socket.SOCK_STREAM)
+        listener.listen(0)
+        for _ in range(8):
+            sock = socket.socket(listener.family, socket.SOCK_STREAM)
+            self._sockets.append(sock)
+            sock.setblocking(False)
+            sock.connect_ex((self.host, self.port))
+            try:
+                async with asyncio.timeout(0.1):
+                    await ready(sock, write=True)
+            except TimeoutError:
+                return
+        raise OSError(errno.ENOTSUP, "this kernel goes on accepting with a full queue")
+
+
+def serve(
+    behaviour: str | Talk, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
+) -> Server:
+    """A server on a free port for an `async with` block. `behaviour` is one of `BEHAVIOURS`, or any
+    coroutine function that takes a Peer.
+    """
+    if behaviour == "refused":
+        return _Refusing(None, host=host)
+    if behaviour == "black_hole":
+        return _BlackHole(None, host=host)
+    talk = BEHAVIOURS[behaviour].talk if isinstance(behaviour, str) else behaviour
+    return Server(talk, tls=tls, host=host)
+
+
+_TCP = {
+    "silent": tcp.silent,
+    "drip": tcp.drip(),
+    "reset": tcp.reset,
+    "close_early": tcp.close_early,
+    "half_close": tcp.half_close,
+    "half_line": tcp.half_line,
+    "endless_line": tcp.endless_line,
+    "garbage": tcp.garbage,
+}
+_TLS = {
+    "plain_on_tls": tcp.plain_on_tls,
+    "tls_stall": tcp.tls_stall,
+    "tls_close": tcp.tls_close,
+    "tls_alert": tcp.tls_alert,
+}
+_HTTP_BROKEN = {
+    "reset_mid_response": http.reset_mid_response,
+    "stall_body": http.stall_body,
+    "drip_headers": tcp.drip(start=b"HTTP/1.1 200 OK\r\nX-Drip: "),
+    "drip_body": http.drip_body(),
+    "endless_headers": http.endless_headers,
+    "endless_header_line": http.endless_header_line,
+    "informational_flood": http.informational_flood,
+    "chunked_garbage": http.chunked_garbage,
+    **{name: talk for name, talk in http.CANNED.items() if name != "no_content_with_body"},
+}
+_HTTP_ODD = {
+    "answer_first": http.answer_first,
+    "huge_body": http.huge_body,
+    "gzip_bomb": http.gzip_bomb,
+    "double_gzip_bomb": http.double_gzip_bomb,
+    "deflate_bomb": http.deflate_bomb,
+    "redirect_loop": http.redirect_loop,
+    "no_content_with_body": http.CANNED["no_content_with_body"],
+}
+
+BEHAVIOURS: Mapping[str, Behaviour] = MappingProxyType(
+    {
+        "refused": Behaviour(None, "tcp"),
+        "black_hole": Behaviour(None, "tcp"),
+        **{name: Behaviour(talk, "tcp") for name, talk in _TCP.items()},
+        "hostile_line": Behaviour(tcp.hostile_line, "tcp", broken=False),
+        "endless_lines": Behaviour(tcp.endless_lines, "tcp", broken=False),
+        **{name: Behaviour(talk, "tls") for name, talk in _TLS.items()},
+        **{name: Behaviour(talk, "http") for name, talk in _HTTP_BROKEN.items()},
+        **{name: Behaviour(talk, "http", broken=False) for name, talk in _HTTP_ODD.items()},
+    }
+)
+"""All misbehaviours by name: a closed set."""

@@ -1,0 +1,112 @@
+"""What holds for every Result, whatever the peer did."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from math import isfinite
+from typing import Any
+
+from probed.model import Outcome, Result
+from probed.probe import MEMORY_LIMIT, Probe
+from probed.reasons import Reason
+from probed.testing.tcp_behaviours import CANARY
+
+TEXT_LIMIT = 4096
+_HOSTILE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff\ufeff]"
+)
+_ROUNDING = 1e-6
+
+
+def assert_sound(probe: Probe, result: Result) -> None:
+    """Raise AssertionError unless the result keeps every promise that results make."""
+    _check_reasons(probe, result)
+    _check_measures(probe, result)
+    _check_phases(result)
+    _check_texts(probe, result)
+    json.dumps(plain(result), allow_nan=False)
+
+
+def assert_memory(memory: Mapping[str, Any]) -> None:
+    """Raise AssertionError unless what a check remembers is small and can be JSON."""
+    text = json.dumps(memory, allow_nan=False)
+    assert len(text) <= MEMORY_LIMIT, f"the memory takes {len(text)} bytes"
+    assert CANARY not in text, "the memory holds a secret"
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON writes it; what it cannot write stays, for json.dumps to refuse."""
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    return value
+
+
+def _check_reasons(probe: Probe, result: Result) -> None:
+    known = {str(reason) for reason in (*Reason, *(type(probe).reasons or ()))}
+    for finding in result.findings:
+        assert finding.reason in known, f"{finding.reason} is in no set of reasons"
+        assert finding.reason != Reason.INTERNAL, f"the probe itself failed: {finding.message}"
+        assert finding.message, f"{finding.reason} says nothing"
+    worst = max((f.level for f in result.findings), key=_rank, default=Outcome.OK)
+    assert result.outcome is worst, f"the outcome is {result.outcome}, the worst finding {worst}"
+    if result.outcome is not Outcome.OK:
+        assert result.worst is not None, "nothing explains the outcome"
+
+
+def _rank(outcome: Outcome) -> int:
+    return outcome.rank
+
+
+def _check_measures(probe: Probe, result: Result) -> None:
+    seen: set[tuple[str, tuple[tuple[str, str], ...]]] = set()
+    for measurement in result.measures:
+        measure = measurement.measure
+        assert probe.declared.get(measure.name) == measure, f"{measure.name} is not declared"
+        given = {key for key, _ in measurement.attributes}
+        assert given == set(measure.attributes), f"{measure.name} has the attributes {given}"
+        assert isfinite(measurement.value), f"{measure.name} is {measurement.value}"
+        seen.add((measure.name, measurement.attributes))
+    for name in {name for name, _ in seen}:
+        count = sum(1 for other, _ in seen if other == name)
+        assert count <= probe.declared[name].series, f"{name} has {count} series"
+
+
+def _check_phases(result: Result) -> None:
+    last = 0.0
+    for phase in result.phases:
+        assert phase.name, "a phase has no name"
+        assert phase.start_s >= last, f"the phase {phase.name} is out of order"
+        assert phase.duration_s >= 0, f"the phase {phase.name} ends before it starts"
+        end = phase.start_s + phase.duration_s
+        assert end <= result.duration_s + _ROUNDING, f"the phase {phase.name} outlives the run"
+        last = phase.start_s
+
+
+def _check_texts(probe: Probe, result: Result) -> None:
+    assert CANARY not in repr(probe), "repr(probe) shows a secret"
+    for text in _texts(plain(result)):
+        assert CANARY not in text, f"a secret is shown: {text!r}"
+        assert not _HOSTILE.search(text), f"foreign text was not made safe: {text!r}"
+        assert len(text) <= TEXT_LIMIT, f"a text of {len(text)} characters: {text[:80]!r}"
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield str(key)
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)

@@ -1,0 +1,232 @@
+"""The gateway probe: one GET, judged by status, latency, certificate, body and upstreams."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import anyio
+from pydantic import Field, field_validator
+
+from probed import (
+    CertificateAge,
+    Fault,
+    Kind,
+    Latency,
+    Measure,
+    Outcome,
+    Probe,
+    Reason,
+    Reasons,
+    Request,
+    Response,
+    Run,
+    SecretStr,
+    Size,
+    Tls,
+    Url,
+)
+from probes.gateway import judge
+from probes.gateway.health import HealthDocument, NotThisFormat, parse
+from probes.gateway.reasons import GatewayReason
+from probes.gateway.settings import Headers, Health, Statuses, Upstream, expects, sendable
+
+SNIPPET = 200
+"""Characters of an unexpected answer's body that are shown."""
+
+_BY_STATUS: dict[int, tuple[Outcome, Reasons]] = {
+    401: (Outcome.UNKNOWN, Reason.HTTP_UNAUTHORIZED),
+    403: (Outcome.UNKNOWN, Reason.HTTP_UNAUTHORIZED),
+    429: (Outcome.UNKNOWN, Reason.HTTP_RATE_LIMITED),
+    502: (Outcome.FAILED, Reason.HTTP_BAD_GATEWAY),
+    503: (Outcome.FAILED, Reason.HTTP_UNAVAILABLE),
+    504: (Outcome.FAILED, Reason.HTTP_GATEWAY_TIMEOUT),
+}
+_TELLING = (
+    "server", "via", "retry-after", "x-envoy-overloaded", "x-envoy-upstream-service-time",
+    "x-kong-proxy-latency", "x-kong-upstream-latency", "content-type",
+)  # fmt: skip
+"""Headers that help to find out who answered, and why so."""
+
+
+class GatewayProbe(Probe):
+    """GET a gateway's health endpoint, and the upstreams behind it, so that the cause is named."""
+
+    kind = "gateway"
+    reasons = GatewayReason
+
+    url: Url
+    """The URL to ask, such as `https://api.example.com/health`."""
+    status: Statuses = ((200, 299),)
+    """The statuses that are expected."""
+    headers: Headers = Field(default_factory=dict)
+    """Headers to send; their values are secrets and shown nowhere."""
+    health: Health = Health()
+    """How the body is read as a health document."""
+    latency: Latency = Latency()
+    """How long the answer may take to begin, from the end of the request."""
+    certificate: CertificateAge = CertificateAge()
+    """How long the certificate must still be good for."""
+    tls: Tls = Tls()
+    """How the certificate is verified."""
+    upstreams: Annotated[tuple[Upstream, ...], Field(max_length=20)] = ()
+    """Backends to ask directly at the same time: is it them, or the way to them?"""
+    body_limit: Annotated[Size, Field(ge=0, le=64 << 20)] = 1 << 20
+    """Bytes of the body that are read, and that it may decode to."""
+
+    measures = (
+        Measure(
+            "http.client.request.duration",
+            unit="s",
+            kind=Kind.HISTOGRAM,
+            help="Time of the whole request on a fresh connection.",
+            attributes=("http.request.method", "http.response.status_code"),
+            buckets=(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0),
+        ),
+        Measure("probed.http.response.status_code", help="Status of the last answer."),
+        Measure("probed.http.response.wait", unit="s", help="Time from the request to the headers."),
+        Measure("probed.http.response.body.size", unit="By", help="Size of the last body."),
+        *judge.MEASURES,
+    )  # fmt: skip
+
+    @field_validator("headers")
+    @classmethod
+    def _sendable(cls, headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        return sendable(headers)
+
+    @field_validator("upstreams")
+    @classmethod
+    def _told_apart(cls, upstreams: tuple[Upstream, ...]) -> tuple[Upstream, ...]:
+        names = [upstream.name for upstream in upstreams]
+        if len(set(names)) < len(names):
+            raise ValueError("two upstreams have the same name")
+        return upstreams
+
+    @cached_property
+    def _request(self) -> Request:
+        return Request(self.url, headers=self.headers, tls=self.tls)
+
+    async def probe(self, run: Run) -> None:
+        if not self.upstreams:
+            self._judge(run, await run.fetch(self._request, body_limit=self.body_limit))
+            return
+        said: dict[str, Fault | None] = {}
+        async with anyio.create_task_group() as tasks:
+            for upstream in self.upstreams:
+                tasks.start_soon(self._ask_upstream, run, upstream, said)
+            answer = await run.attempt(
+                run, lambda: run.fetch(self._request, body_limit=self.body_limit)
+            )
+        status = 0
+        if isinstance(answer, Fault):
+            run.find(answer.level, answer.reason, answer.message, evidence=run.context())
+        else:
+            status = answer.status
+            self._judge(run, answer)
+        failed = isinstance(answer, Fault) or not expects(self.status, status)
+        said = {upstream.name: said[upstream.name] for upstream in self.upstreams}
+        judge.upstreams(run, said, status=status, gateway_failed=failed)
+
+    async def _ask_upstream(
+        self, run: Run, upstream: Upstream, said: dict[str, Fault | None]
+    ) -> None:
+        scope = run.scope(f"upstream/{upstream.name}/")
+        answer = await run.attempt(
+            scope, lambda: run.fetch(upstream.request, recorder=scope, body_limit=self.body_limit)
+        )
+        if isinstance(answer, Fault):
+            phase = scope.failed_phase
+            where = f" ({phase.name.rpartition('/')[2]})" if phase else ""
+            said[upstream.name] = Fault(answer.reason, answer.level, answer.message + where)
+        elif not expects(upstream.status, answer.status):
+            level, reason = _BY_STATUS.get(answer.status, (Outcome.FAILED, Reason.HTTP_STATUS))
+            said[upstream.name] = Fault(reason, level, f"It answered {answer.status}.")
+        else:
+            document = parse(answer.header("content-type") or "", answer.body)
+            down = document.status is Outcome.FAILED
+            said[upstream.name] = (
+                Fault(GatewayReason.DOWN, Outcome.FAILED, GatewayReason.DOWN.sentence)
+                if down
+                else None
+            )
+
+    def _judge(self, run: Run, answer: Response) -> None:
+        run.measure(
+            "http.client.request.duration",
+            run.clock.monotonic() - run.started,
+            {"http.request.method": "GET", "http.response.status_code": str(answer.status)},
+        )
+        run.measure("probed.http.response.status_code", answer.status)
+        run.measure("probed.http.response.wait", answer.wait_s)
+        run.measure("probed.http.response.body.size", answer.size)
+        expected = expects(self.status, answer.status)
+        document = self._read(run, answer, expected=expected)
+        if not expected:
+            self._unexpected(run, answer, document)
+        if document is not None:
+            judge.health(run, document, self.health.require, expected=expected)
+        run.judge_latency(answer.wait_s, self.latency)
+        run.judge_certificate(self.certificate)
+
+    def _read(self, run: Run, answer: Response, *, expected: bool) -> HealthDocument | None:
+        """The body as a health document; findings where it cannot be read whole."""
+        if answer.undecoded:
+            run.degraded(Reason.HTTP_ENCODING, evidence={"content-encoding": answer.undecoded})
+            return None
+        if answer.truncated:
+            run.degraded(
+                Reason.HTTP_BODY_TOO_LARGE, f"The body is larger than {self.body_limit} bytes."
+            )
+            return None
+        kind = answer.header("content-type") or ""
+        try:
+            return parse(kind, answer.body, format=self.health.format)
+        except NotThisFormat:
+            if expected:
+                run.find(
+                    Outcome.FAILED,
+                    Reason.HTTP_NOT_JSON,
+                    f"The body is not a health document of the format {self.health.format}.",
+                    evidence={"content-type": kind, "body": answer.body[:SNIPPET]},
+                )
+            return None
+
+    def _unexpected(self, run: Run, answer: Response, document: HealthDocument | None) -> None:
+        status = answer.status
+        level, reason = _BY_STATUS.get(status, (Outcome.FAILED, Reason.HTTP_STATUS))
+        evidence: dict[str, Any] = {"status": status} | {
+            name: value for name in _TELLING if (value := answer.header(name)) is not None
+        }
+        message = f"The answer is {status}; {_written(self.status)} was expected."
+        if 300 <= status < 400:
+            level, reason = Outcome.FAILED, Reason.HTTP_REDIRECTED
+            evidence["location"] = _origin(answer.header("location") or "")
+        else:
+            evidence["body"] = answer.body[:SNIPPET]
+        if document is not None and document.status is Outcome.OK and status >= 500:
+            evidence["contradiction"] = "the body says that all is well"
+        if reason in {
+            Reason.HTTP_BAD_GATEWAY,
+            Reason.HTTP_UNAVAILABLE,
+            Reason.HTTP_GATEWAY_TIMEOUT,
+        }:
+            message = reason.sentence
+        run.find(level, reason, message, evidence=evidence)
+        if status == 503 and answer.header("x-envoy-overloaded") is not None:
+            run.find(Outcome.FAILED, GatewayReason.CIRCUIT_OPEN, "Envoy sheds load: overloaded.")
+
+
+def _written(statuses: tuple[tuple[int, int], ...]) -> str:
+    return ", ".join(f"{low}" if low == high else f"{low}-{high}" for low, high in statuses)
+
+
+def _origin(location: str) -> str:
+    """Where a redirect leads, without path and query: those may hold tokens."""
+    try:
+        parts = urlsplit(location)
+        host = parts.hostname or ""
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "not a URL"
+    return f"{parts.scheme}://{host}{port}" if host else "the same origin"

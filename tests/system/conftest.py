@@ -1,0 +1,304 @@
+"""Real programs on loopback: nginx, Prometheus, rotel, and the installed `probed` itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from probed.testing.certificates import Authority
+
+PATIENCE = 20.0
+PROBED = str(Path(sys.executable).with_name("probed"))
+
+
+def wait_until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
+    """What the condition gives as soon as it gives something; fails when it takes too long.
+
+    For programs that cannot be awaited.
+    """
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"not within {seconds} s: {what}")
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def ask(url: str, headers: Mapping[str, str] | None = None) -> tuple[int, str, str]:
+    """Status, content type and text; status 0 where nobody answers."""
+    request = urllib.request.Request(url, headers=dict(headers or {}))
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return answer.status, answer.headers.get("content-type", ""), answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.headers.get("content-type", ""), error.read().decode()
+    except OSError:
+        return 0, "", ""
+
+
+def environment(**more: str) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "PROBED_"))}
+    return kept | {"NO_COLOR": "1", "PYTHONDEVMODE": "1", "PYTHONWARNINGS": "error"} | more
+
+
+def command(
+    *arguments: str, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the installed command to its end."""
+    return subprocess.run(
+        [PROBED, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environment(**(env or {})),
+        check=False,
+    )
+
+
+@dataclass
+class Daemon:
+    """`probed run` as a process of its own."""
+
+    process: subprocess.Popen[str]
+    log: Path
+    metrics: str = ""
+    api: str = ""
+    took: float = field(default=0.0)
+
+    def lines(self) -> list[str]:
+        return self.log.read_text().splitlines()
+
+    def scrape(self, accept: str = "text/plain") -> str:
+        return ask(f"{self.metrics}/metrics", {"Accept": accept})[2]
+
+    def ask(self, path: str) -> Any:
+        return json.loads(ask(f"{self.api}/api/v1/{path}")[2])
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        begun = time.monotonic()
+        self.process.send_signal(how)
+        code = self.process.wait(timeout=15)
+        self.took = time.monotonic() - begun
+        return code
+
+
+@pytest.fixture
+def until() -> Callable[..., Any]:
+    return wait_until
+
+
+@pytest.fixture
+def get() -> Callable[..., tuple[int, str, str]]:
+    return ask
+
+
+@pytest.fixture
+def probed() -> Callable[..., subprocess.CompletedProcess[str]]:
+    return command
+
+
+Start = Callable[..., Daemon]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start daemons on a configuration text; they are gone at the end of the test."""
+    running: list[Daemon] = []
+
+    def begin(config: str, **env: str) -> Daemon:
+        number = len(running)
+        path = tmp_path / f"probed-{number}.yaml"
+        path.write_text(config)
+        log = tmp_path / f"probed-{number}.log"
+        with log.open("w") as stream:
+            process = subprocess.Popen(
+                [PROBED, "run", "-c", str(path)],
+                stdout=stream,
+                stderr=stream,
+                text=True,
+                env=environment(**env),
+            )
+        daemon = Daemon(process, log)
+        running.append(daemon)
+
+        def addresses() -> bool:
+            assert process.poll() is None, log.read_text()
+            for line in daemon.lines():
+                if "metrics on" in line:
+                    message = json.loads(line)["message"]
+                    daemon.metrics = message.split("metrics on ")[1].split("/metrics")[0]
+                    daemon.api = message.split("API on ")[1].split("/api")[0]
+                    return True
+            return False
+
+        wait_until(addresses, "the daemon says where it listens")
+        return daemon
+
+    yield begin
+    for daemon in running:
+        if daemon.process.poll() is None:
+            daemon.process.kill()
+            daemon.process.wait()
+
+
+@pytest.fixture(scope="session")
+def authority() -> Authority:
+    return Authority()
+
+
+@dataclass
+class Nginx:
+    """nginx on three ports: plain, TLS, and TLS with an expired certificate."""
+
+    plain: int
+    tls: int
+    expired: int
+    ca: Path
+
+
+_NGINX = """
+daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log;
+events {{ worker_connections 256; }}
+http {{
+  access_log {folder}/access.log; default_type application/json;
+  client_body_temp_path {folder}/a; proxy_temp_path {folder}/b; fastcgi_temp_path {folder}/c;
+  uwsgi_temp_path {folder}/d; scgi_temp_path {folder}/e;
+  map $http_traceparent $seen {{ default 1; "" 0; }}
+  server {{
+    listen 127.0.0.1:{plain};
+    listen 127.0.0.1:{tls} ssl;
+    ssl_certificate {folder}/good/certificate.pem; ssl_certificate_key {folder}/good/key.pem;
+    location /health {{ add_header X-Traced $seen; return 200 '{{"status": "pass"}}'; }}
+    location /gone {{ return 503 'no'; }}
+    location /big {{ alias {folder}/big; }}
+    location /proxied {{ proxy_pass http://127.0.0.1:{dead}; }}
+    location /gzip {{ gzip on; gzip_types *; gzip_min_length 1; alias {folder}/big; }}
+  }}
+  server {{
+    listen 127.0.0.1:{expired} ssl;
+    ssl_certificate {folder}/bad/certificate.pem; ssl_certificate_key {folder}/bad/key.pem;
+    location / {{ return 200 'never'; }}
+  }}
+}}
+"""
+
+
+@pytest.fixture(scope="session")
+def nginx(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
+    folder = tmp_path_factory.mktemp("nginx")
+    folder.chmod(0o755)
+    folder.parent.chmod(0o755)
+    for name, expired in (("good", False), ("bad", True)):
+        (folder / name).mkdir()
+        authority.issue("localhost", "127.0.0.1", expired=expired).files(folder / name)
+    (folder / "big").write_text("x" * 3_000_000)
+    ports = {name: free_port() for name in ("plain", "tls", "expired", "dead")}
+    text = _NGINX.format(folder=folder, **ports)
+    if os.getuid() == 0:
+        text = "user root;" + text
+    (folder / "nginx.conf").write_text(text)
+    program = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin:/sbin")
+    assert program is not None
+    process = subprocess.Popen(
+        [
+            program,
+            "-c",
+            str(folder / "nginx.conf"),
+            "-p",
+            str(folder),
+            "-e",
+            str(folder / "start.log"),
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    server = Nginx(ports["plain"], ports["tls"], ports["expired"], authority.pem_file(folder))
+    try:
+        wait_until(
+            lambda: ask(f"http://127.0.0.1:{server.plain}/health")[0] == 200, "nginx answers"
+        )
+        yield server
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+
+
+@dataclass
+class Prometheus:
+    url: str
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        parameters = urllib.parse.urlencode({"query": expression})
+        status, _, text = ask(f"{self.url}/api/v1/query?{parameters}")
+        document = json.loads(text) if text else {}
+        assert status == 200, f"{expression}: {document.get('error')}"
+        return list(document["data"]["result"])
+
+    def exemplars(self, expression: str) -> list[dict[str, Any]]:
+        now = time.time()
+        parameters = urllib.parse.urlencode(
+            {"query": expression, "start": now - 600, "end": now + 60}
+        )
+        return list(json.loads(ask(f"{self.url}/api/v1/query_exemplars?{parameters}")[2])["data"])
+
+
+@pytest.fixture
+def prometheus(tmp_path: Path) -> Iterator[Callable[[str], Prometheus]]:
+    """Start a Prometheus that scrapes the address each second."""
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def begin(target: str) -> Prometheus:
+        port = free_port()
+        config = tmp_path / "prometheus.yml"
+        config.write_text(
+            "global: {scrape_interval: 1s, evaluation_interval: 1s}\n"
+            "scrape_configs:\n"
+            f"  - {{job_name: probed, static_configs: [{{targets: ['{target}']}}]}}\n"
+        )
+        program = shutil.which("prometheus")
+        assert program is not None
+        processes.append(
+            subprocess.Popen(
+                [
+                    program,
+                    f"--config.file={config}",
+                    f"--storage.tsdb.path={tmp_path / 'tsdb'}",
+                    f"--web.listen-address=127.0.0.1:{port}",
+                    "--enable-feature=exemplar-storage",
+                    "--log.level=error",
+                ],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+        )
+        server = Prometheus(f"http://127.0.0.1:{port}")
+        wait_until(lambda: ask(f"{server.url}/-/ready")[0] == 200, "Prometheus is ready")
+        return server
+
+    yield begin
+    for process in processes:
+        process.terminate()
+        process.wait(timeout=10)

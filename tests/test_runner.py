@@ -1,0 +1,291 @@
+"""One run ends within its deadline, with one outcome and the right reason, and leaves nothing."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import anyio
+import pytest
+
+from probed import HostPort, Kind, Measure, Outcome, Probe, Reason, Run
+from probed.config import Check
+from probed.model import Result
+from probed.net import Network
+from probed.reasons import ProbeError
+from probed.redact import Redactor
+from probed.runner import Ids, Runner, execute
+from probed.testing import FakeClock
+
+pytestmark = pytest.mark.anyio
+
+
+class Scripted(Probe):
+    """Does what the test says."""
+
+    kind = "scripted"
+    address: HostPort = HostPort("a.test", 1)
+    script: Callable[[Run], object]
+    measures = (
+        Measure("test.gauge", unit="s", attributes=("part",)),
+        Measure("test.counter", kind=Kind.COUNTER),
+    )
+
+    async def probe(self, run: Run) -> None:
+        outcome = self.script(run)
+        if hasattr(outcome, "__await__"):
+            await outcome
+
+
+async def once(script: Callable[[Run], object], **more: object) -> Result:
+    more.setdefault("timeout", 1.0)
+    return await execute(Scripted(script=script), network=Network(), **more)  # type: ignore[arg-type]
+
+
+async def test_returning_is_ok() -> None:
+    result = await once(lambda run: None)
+    assert (result.outcome, result.findings, result.worst) == (Outcome.OK, (), None)
+
+
+async def test_fail_ends_the_run_with_its_finding() -> None:
+    def script(run: Run) -> None:
+        run.fail(Reason.HTTP_STATUS, "It was 500.", evidence={"status": 500})
+        raise AssertionError("never reached")
+
+    result = await once(script)
+    assert result.outcome is Outcome.FAILED
+    assert [(f.reason, f.message, f.evidence) for f in result.findings] == [
+        (Reason.HTTP_STATUS, "It was 500.", {"status": 500})
+    ]
+
+
+async def test_degraded_and_unknown_go_on_and_the_worst_counts() -> None:
+    def script(run: Run) -> None:
+        run.degraded(Reason.HTTP_SLOW)
+        run.unknown(Reason.HTTP_RATE_LIMITED)
+
+    result = await once(script)
+    assert result.outcome is Outcome.UNKNOWN
+    assert result.worst is not None
+    assert result.worst.reason == Reason.HTTP_RATE_LIMITED
+    assert len(result.findings) == 2
+
+
+async def test_an_exception_is_classified_and_the_open_phase_has_failed() -> None:
+    def script(run: Run) -> None:
+        with run.phase("banner"):
+            raise ConnectionResetError(104, "text of the system")
+
+    result = await once(script)
+    assert result.worst is not None
+    assert result.worst.reason == Reason.CONNECT_RESET
+    assert result.worst.evidence["phase"] == "banner"
+    assert [(p.name, p.error) for p in result.phases] == [("banner", "connect.reset")]
+
+
+async def test_what_nobody_foresaw_is_internal_unknown_and_shows_no_text_of_the_error() -> None:
+    def script(run: Run) -> None:
+        raise ZeroDivisionError("canary in the text")
+
+    result = await once(script)
+    assert result.outcome is Outcome.UNKNOWN
+    assert result.worst is not None
+    assert result.worst.reason == Reason.INTERNAL
+    assert "ZeroDivisionError at test_runner.py:" in result.worst.message
+    assert "canary" not in repr(result)
+
+
+async def test_the_deadline_ends_the_run_and_names_the_phase() -> None:
+    async def script(run: Run) -> None:
+        with run.phase("wait"):
+            await anyio.sleep_forever()
+
+    result = await once(script, timeout=0.05)
+    assert result.outcome is Outcome.FAILED
+    assert result.worst is not None
+    assert result.worst.reason == Reason.TIMEOUT_WAIT
+    assert "(0.05 s)" in result.worst.message
+    assert 0.05 <= result.duration_s < 0.35
+    assert result.phases[0].error == "timeout.wait"
+
+
+async def test_what_had_gone_wrong_already_is_the_reason_when_the_deadline_passes() -> None:
+    async def script(run: Run) -> None:
+        run.fault = ProbeError(Reason.TLS_EXPIRED)
+        await anyio.sleep_forever()
+
+    result = await once(script, timeout=0.05)
+    assert result.worst is not None
+    assert result.worst.reason == Reason.TLS_EXPIRED
+
+
+async def test_cancelling_from_outside_is_not_an_outcome() -> None:
+    with anyio.move_on_after(0.05) as scope:
+        await once(lambda run: anyio.sleep_forever(), timeout=60.0)
+    assert scope.cancelled_caught
+
+
+async def test_measures_are_those_declared() -> None:
+    def script(run: Run) -> None:
+        run.measure("test.gauge", 1.5, {"part": "a\x1b"})
+        run.measure("test.counter", 2)
+
+    result = await once(script)
+    assert [(m.measure.name, m.value, m.attributes) for m in result.measures] == [
+        ("test.gauge", 1.5, (("part", "a\\x1b"),)),
+        ("test.counter", 2.0, ()),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "attributes"),
+    [
+        ("test.undeclared", 1.0, None),
+        ("test.gauge", 1.0, None),
+        ("test.gauge", float("nan"), {"part": "a"}),
+        ("test.counter", -1.0, None),
+        ("test.counter", 1.0, {"part": "a"}),
+    ],
+)
+async def test_a_measure_that_was_not_declared_so_is_an_error_of_the_probe(
+    name: str, value: float, attributes: dict[str, str] | None
+) -> None:
+    result = await once(lambda run: run.measure(name, value, attributes))
+    assert result.worst is not None
+    assert result.worst.reason == Reason.INTERNAL
+
+
+async def test_evidence_is_bounded_cleaned_and_stripped_of_secrets_on_its_way_in() -> None:
+    def script(run: Run) -> None:
+        evidence = {f"k{i}": i for i in range(100)}
+        run.degraded(
+            Reason.HTTP_SLOW,
+            "text with hunter2canary\x1b[0m",
+            evidence={
+                "bytes": b"\xffhunter2canary\n",
+                "list": ["a", ["b", ["too", "deep"]]],
+                "map": {"x": {"y": 1}},
+                "long": "z" * 10_000,
+                **evidence,
+            },
+        )
+
+    result = await once(script, redactor=Redactor(["hunter2canary"]))
+    finding = result.findings[0]
+    assert "hunter2canary" not in repr(finding)
+    assert "\x1b" not in finding.message
+    assert len(finding.evidence) <= 40
+    assert len(str(finding.evidence["long"])) <= 512
+
+
+def check(script: Callable[[Run], object], confirm: int = 1) -> Check:
+    return Check("web", Scripted(script=script), timeout=1.0, confirm=confirm, labels={"team": "a"})
+
+
+def runner() -> Runner:
+    return Runner(Network(), clock=FakeClock(), ids=Ids(random.Random(1)))
+
+
+async def test_a_failure_is_confirmed_at_once_and_both_attempts_stay_visible() -> None:
+    runs: list[Run] = []
+
+    def script(run: Run) -> None:
+        runs.append(run)
+        run.fail(Reason.HTTP_STATUS, f"attempt {len(runs)}")
+
+    result = await runner().run(check(script))
+    assert (result.outcome, result.attempts) == (Outcome.FAILED, 2)
+    assert result.previous is not None
+    assert result.previous.findings[0].message == "attempt 1"
+    assert result.findings[0].message == "attempt 2"
+    assert result.trace_id != result.previous.trace_id
+    assert result.labels == {"team": "a"}
+
+
+async def test_a_confirmation_that_is_ok_makes_the_run_ok_and_keeps_the_first_attempt() -> None:
+    runs: list[Run] = []
+
+    def script(run: Run) -> None:
+        runs.append(run)
+        run.expect(len(runs) > 1, Reason.HTTP_STATUS)
+
+    result = await runner().run(check(script))
+    assert (result.outcome, result.attempts) == (Outcome.OK, 2)
+    assert result.previous is not None
+    assert result.previous.outcome is Outcome.FAILED
+
+
+@pytest.mark.parametrize("method", ["degraded", "unknown"])
+async def test_only_a_failure_is_confirmed(method: str) -> None:
+    result = await runner().run(check(lambda run: getattr(run, method)(Reason.HTTP_SLOW)))
+    assert result.attempts == 1
+
+
+async def test_without_confirmation_there_is_one_attempt() -> None:
+    result = await runner().run(check(lambda run: run.fail(Reason.HTTP_STATUS), confirm=0))
+    assert result.attempts == 1
+
+
+async def test_a_trace_is_kept_where_asked_for_where_not_ok_and_of_every_confirmation() -> None:
+    ok = await runner().run(check(lambda run: None), sampled=lambda _: False)
+    assert not ok.kept
+    bad = await runner().run(
+        check(lambda run: run.fail(Reason.HTTP_STATUS)), sampled=lambda _: False
+    )
+    assert bad.kept
+    assert bad.previous is not None
+    assert bad.previous.kept
+    runs: list[Run] = []
+
+    def once_bad(run: Run) -> None:
+        runs.append(run)
+        run.expect(len(runs) > 1, Reason.HTTP_STATUS)
+
+    confirmed = await runner().run(check(once_bad), sampled=lambda _: False)
+    assert confirmed.kept
+    assert [run.traceparent[-2:] for run in runs] == ["00", "01"]
+
+
+async def test_memory_outlives_the_run() -> None:
+    memory: dict[str, object] = {}
+
+    def script(run: Run) -> None:
+        run.memory["count"] = int(run.memory.get("count", 0)) + 1
+
+    for _ in range(3):
+        await runner().run(check(script), memory=memory)
+    assert memory == {"count": 3}
+
+
+def test_ids_are_hex_of_the_right_length_and_repeatable() -> None:
+    ids = Ids(random.Random(7))
+    again = Ids(random.Random(7))
+    trace, span = ids.trace(), ids.span()
+    assert (len(trace), len(span)) == (32, 16)
+    assert (trace, span) == (again.trace(), again.span())
+
+
+async def test_a_part_of_a_run_that_fails_is_returned_and_the_rest_goes_on() -> None:
+    async def script(run: Run) -> None:
+        part = run.scope("upstream/a/")
+
+        async def refused() -> None:
+            with part.phase("connect"):
+                raise ConnectionRefusedError(111, "")
+
+        async def hangs() -> None:
+            with other.phase("wait"):
+                await anyio.sleep_forever()
+
+        other = run.scope("upstream/b/")
+        first = await run.attempt(part, refused)
+        second = await run.attempt(other, hangs)
+        run.degraded(Reason.HTTP_SLOW, f"{first.reason} {second.reason}")  # type: ignore[union-attr]
+
+    result = await once(script, timeout=0.4)
+    assert result.outcome is Outcome.DEGRADED
+    assert result.findings[0].message == "connect.refused timeout.wait"
+    assert [(p.name, p.error) for p in result.phases] == [
+        ("upstream/a/connect", "connect.refused"),
+        ("upstream/b/wait", "timeout.wait"),
+    ]

@@ -1,0 +1,187 @@
+"""The cadence is fixed, nothing overlaps, nothing is dropped in silence."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from probed import HostPort, Probe, Run
+from probed.config import Check
+from probed.schedule import Limits, Scheduler, next_due, offset
+from probed.testing import FakeClock
+
+pytestmark = pytest.mark.anyio
+
+
+class Nothing(Probe):
+    """Asks nobody."""
+
+    kind = "nothing"
+    address: HostPort = HostPort("a.test", 1)
+
+    async def probe(self, run: Run) -> None:
+        """Do nothing."""
+
+
+@dataclass
+class Bench:
+    """A scheduler on a clock that stands still, and what it told."""
+
+    clock: FakeClock
+    limits: Limits = field(default_factory=Limits)
+    lateness: list[float] = field(default_factory=list)
+    ticks: Counter[str] = field(default_factory=Counter)
+    loads: list[tuple[int, int]] = field(default_factory=list)
+    starts: list[tuple[str, float]] = field(default_factory=list)
+    length: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.scheduler = Scheduler(self.clock, self.execute, self, self.limits)
+
+    def late(self, seconds: float) -> None:
+        self.lateness.append(seconds)
+
+    def missed(self, reason: str, count: int = 1) -> None:
+        self.ticks[reason] += count
+
+    def occupied(self, running: int, waiting: int) -> None:
+        self.loads.append((running, waiting))
+
+    async def execute(self, check: Check) -> None:
+        self.starts.append((check.name, self.clock.monotonic()))
+        await self.clock.sleep(self.length)
+
+    @asynccontextmanager
+    async def running(self, *checks: Check) -> AsyncIterator[None]:
+        self.scheduler.add(checks)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.scheduler.run)
+            await self.clock.settle()
+            yield
+            tasks.cancel_scope.cancel()
+
+
+def check(name: str = "web", interval: float = 10.0, host: str = "a.test") -> Check:
+    return Check(name, Nothing(address=HostPort(host, 1)), interval=interval, timeout=interval)
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench(FakeClock())
+
+
+async def test_a_check_runs_once_an_interval_at_its_own_offset(bench: Bench) -> None:
+    async with bench.running(check()):
+        await bench.clock.advance(100)
+    times = [at for _, at in bench.starts]
+    assert len(times) == 10
+    assert times[0] == pytest.approx(offset("web", 10.0), abs=0.002)
+    assert all(b - a == pytest.approx(10.0, abs=0.002) for a, b in pairwise(times))
+    assert not bench.ticks
+
+
+async def test_the_cadence_does_not_drift_with_the_length_of_runs(bench: Bench) -> None:
+    bench.length = 3.0
+    async with bench.running(check()):
+        await bench.clock.advance(1000)
+    assert bench.starts[-1][1] - bench.starts[0][1] == pytest.approx(990.0, abs=0.01)
+
+
+async def test_a_check_never_overlaps_itself_and_the_tick_counts_as_missed(bench: Bench) -> None:
+    bench.length = 25.0
+    async with bench.running(check()):
+        await bench.clock.advance(60)
+    assert len(bench.starts) == 2
+    assert bench.ticks == {"overlap": 4}
+
+
+async def test_after_a_stop_there_is_no_burst_and_what_was_lost_is_counted(bench: Bench) -> None:
+    async with bench.running(check()):
+        await bench.clock.advance(20)
+        before = len(bench.starts)
+        # The machine sleeps for a minute: one run is late, five never were.
+        bench.clock._monotonic += 60  # time passes and nobody wakes
+        await bench.clock.advance(0)
+        await bench.clock.advance(5)
+    assert len(bench.starts) - before <= 2
+    assert bench.ticks["late"] == 5
+
+
+async def test_a_stop_shows_as_lateness(bench: Bench) -> None:
+    async with bench.running(check()):
+        await bench.clock.advance(offset("web", 10.0) - 1)
+        bench.clock._monotonic += 4
+        await bench.clock.advance(0.01)
+    assert bench.lateness == [pytest.approx(3.0, abs=0.1)]
+
+
+async def test_no_more_runs_than_the_limit_and_those_that_wait_come_next() -> None:
+    bench = Bench(FakeClock(), Limits(total=2, per_host=10), length=4.0)
+    async with bench.running(*(check(f"c{i}", 10.0, f"{i}.test") for i in range(8))):
+        await bench.clock.advance(200)
+    assert max(running for running, _ in bench.loads) == 2
+    assert max(waiting for _, waiting in bench.loads) > 0
+    assert {name for name, _ in bench.starts} == {f"c{i}" for i in range(8)}
+    assert bench.ticks["limit"] > 0
+
+
+async def test_no_more_runs_of_one_host_than_its_limit_while_others_go_on() -> None:
+    bench = Bench(FakeClock(), Limits(total=10, per_host=1), length=9.0)
+    crowd = [check(f"c{i}", 10.0, "crowded.test") for i in range(5)]
+    async with bench.running(*crowd, check("alone", 10.0, "free.test")):
+        await bench.clock.advance(100)
+    alone = [at for name, at in bench.starts if name == "alone"]
+    assert len(alone) == 10
+    assert max(running for running, _ in bench.loads) == 2
+    assert {name for name, _ in bench.starts} >= {f"c{i}" for i in range(5)}
+
+
+async def test_a_disabled_check_is_never_run(bench: Bench) -> None:
+    from dataclasses import replace
+
+    async with bench.running(replace(check(), enabled=False)):
+        await bench.clock.advance(100)
+    assert not bench.starts
+
+
+async def test_cancelling_ends_the_runs_too(bench: Bench) -> None:
+    bench.length = 1000.0
+    async with bench.running(check()):
+        await bench.clock.advance(20)
+    assert bench.clock.sleepers == 0
+
+
+async def test_a_scheduler_that_is_on_time_is_not_overdue(bench: Bench) -> None:
+    async with bench.running(check()):
+        await bench.clock.advance(35)
+        assert bench.scheduler.overdue() == 0
+        bench.clock._monotonic += 50
+        assert bench.scheduler.overdue() > 40
+
+
+@given(st.text(min_size=1), st.floats(0.1, 86400))
+def test_the_offset_lies_in_the_interval_and_stays(name: str, interval: float) -> None:
+    assert 0 <= offset(name, interval) < interval
+    assert offset(name, interval) == offset(name, interval)
+
+
+@given(st.floats(0, 1e9), st.floats(0.1, 86400), st.floats(0, 1))
+def test_the_next_due_time_is_later_and_no_more_than_an_interval_away(
+    after: float, interval: float, part: float
+) -> None:
+    due = next_due(after, interval, part * interval)
+    assert after < due <= after + interval * (1 + 1e-6) + 1e-6
+
+
+def test_offsets_spread_over_the_interval() -> None:
+    buckets = Counter(int(offset(f"check-{i}", 10.0)) for i in range(10_000))
+    assert len(buckets) == 10
+    assert max(buckets.values()) < 1200
