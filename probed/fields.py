@@ -141,6 +141,14 @@ def split_address(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+def is_loopback(address: str) -> bool:
+    """Whether an address to listen on can be reached from this machine only."""
+    host, _ = split_address(address)
+    return host == "localhost" or (
+        (host[-1:].isdigit() or ":" in host) and ip_address(host).is_loopback
+    )
+
+
 class HostPort(_Text):
     """`host:port`, `192.0.2.1:25` or `[2001:db8::1]:443`."""
 

@@ -81,12 +81,19 @@ class Redactor:
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        forms = {form for secret in secrets for form in _forms(secret)}
-        ordered = sorted(forms, key=len, reverse=True)
-        self._known = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+        self._secrets: set[str] = set()
+        self._known: re.Pattern[str] | None = None
+        self.learn(secrets)
 
     def __repr__(self) -> str:
         return "Redactor()"
+
+    def learn(self, secrets: Iterable[str]) -> None:
+        """Know these secrets too."""
+        self._secrets.update(secrets)
+        forms = {form for secret in self._secrets for form in _forms(secret)}
+        ordered = sorted(forms, key=len, reverse=True)
+        self._known = re.compile("|".join(map(re.escape, ordered))) if ordered else None
 
     def redact(self, text: str) -> str:
         if self._known is not None:

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from blockbuster import blockbuster_ctx
 
 CI = os.environ.get("CI") == "true"
 PROGRAMS = {"nginx": ("nginx",), "prometheus": ("prometheus", "promtool")}
 """The programs of each Debian package that a test may need."""
+
+# Small files in memory, looked at where they are used: a thread would cost twenty times as much.
+_FILES = {"probed/net/resolve.py": {"_stamp", "_read_hosts"}, "probed/net/tls.py": {"get"}}
+_MAY_READ = {
+    "os.stat": _FILES,
+    "io.BufferedReader.read": _FILES,
+    "io.TextIOWrapper.read": _FILES,
+    "os.read": {"probed/telemetry/process.py": {"memory"}},
+    "os.listdir": {"probed/telemetry/process.py": {"open_files"}},
+}
 
 _skipped: list[str] = []
 
@@ -47,6 +59,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("skipped in CI, which counts as failed")
         for name in _skipped:
             terminalreporter.line(name)
+
+
+@pytest.fixture(autouse=True)
+def loop_is_never_blocked() -> Iterator[None]:
+    """A call of ours that blocks the event loop is an error."""
+    with blockbuster_ctx(["probed", "probes"], excluded_modules=["probed.testing"]) as blocking:
+        for function, places in _MAY_READ.items():
+            for file, names in places.items():
+                blocking.functions[function].can_block_in(file, names)
+        yield
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from typing import Any
 
 from probed.config.graph import Named, check_names
 from probed.config.model import Check
+from probed.config.references import in_urls
 from probed.config.settings import COMMON, LABEL_LIMIT, CheckSettings, CommonSettings
 from probed.config.shape import Shape, fields_of
 from probed.config.source import Node
@@ -69,6 +70,8 @@ class _Reader:
         settings = self._settings(common, node, written, path)
         if probe is None:
             return None
+        for secret in in_urls(probe):
+            self._values.secrets.add(secret)
         position = self._values.source.position(node.start)
         return Check(probe=probe, position=position, written=kept, **settings)
 

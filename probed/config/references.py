@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
+from pydantic import BaseModel
+
+from probed.config.excerpt import names_secret
 from probed.config.source import read_bounded
+from probed.fields import Url
 
 WRITE = "write {env: NAME}, {file: PATH} or {credential: NAME}"
 SECRET_LIMIT = 64 * 1024
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _PLAIN_NAME = re.compile(r"[A-Z_][A-Z0-9_]*\Z")
 _SCHEME = re.compile(r"(?i)(?:bearer|basic|token|digest|apikey)\s+(\S.*)", re.DOTALL)
+
+
+LONG_VALUE = 16
+"""Characters from which on any query value of a URL counts as a secret."""
 
 
 class SecretError(Exception):
@@ -26,6 +35,22 @@ class SecretError(Exception):
         super().__init__(message)
         self.remedy = remedy
         self.exposed = exposed
+
+
+def in_urls(value: object) -> Iterator[str]:
+    """Query values of the URLs in settings that are taken to be secrets: by the name of the
+    parameter, or because nobody writes so long a word by hand. A peer may repeat what it was asked.
+    """
+    if isinstance(value, Url):
+        for name, text in parse_qsl(urlsplit(value).query):
+            if names_secret(name) or len(text) >= LONG_VALUE:
+                yield text
+    elif isinstance(value, BaseModel):
+        for field in type(value).model_fields:
+            yield from in_urls(getattr(value, field))
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from in_urls(item)
 
 
 class Secrets:

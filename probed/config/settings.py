@@ -12,12 +12,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, Wi
 from pydantic_core import PydanticCustomError
 
 from probed.config.model import Check, Otlp, Service, Telemetry
-from probed.fields import Duration, Url, check_host
+from probed.fields import Duration, Url, check_host, is_loopback
 from probed.model import Severity
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._/-]*$"
 LABEL = r"^[A-Za-z_][A-Za-z0-9_.]*$"
 LABEL_LIMIT = 20
+RESERVED = frozenset({"target", "severity", "runbook", "job", "instance", "le", "quantile"})
+"""Labels that `probed.check.info` has already, or that Prometheus sets."""
 _NAME = re.compile(NAME.removesuffix("$") + r"\Z")
 _LABEL = re.compile(LABEL.removesuffix("$") + r"\Z")
 _HOUR, _DAY = 3600.0, 86400.0
@@ -38,6 +40,9 @@ def _label(value: str) -> str:
             "label",
             "a label's name must begin with a letter or _ and hold only letters, digits, _ and .",
         )
+    plain = value.replace(".", "_")
+    if plain in RESERVED or plain.startswith("probed_"):
+        raise PydanticCustomError("label", "this name is taken: it means something else in metrics")
     return value
 
 
@@ -52,6 +57,15 @@ def _listen(value: str) -> str:
         raise PydanticCustomError("listen", "write an IPv6 address as [::1]:9610")
     bare = check_host(host)
     return f"[{bare}]:{int(port)}" if ":" in bare else f"{bare}:{int(port)}"
+
+
+def _loopback(value: str) -> str:
+    """An address that only this machine reaches: what listens there asks nobody who they are."""
+    if not is_loopback(value):
+        raise PydanticCustomError(
+            "loopback", "write a loopback address, such as 127.0.0.1:9611: the API is not protected"
+        )
+    return value
 
 
 def _resolver(value: str) -> str:
@@ -123,7 +137,7 @@ class CommonSettings(Settings):
     severity: Severity = Severity.P2
     """How urgent it is when the check is down: P0 (page now) to P3 (backlog)."""
     labels: Labels = Field(default_factory=dict)
-    """Names and values that stand on `probed.check.info`, and that `--tag` selects by."""
+    """Names and values that stand on `probed.check.info`, for routing and grouping."""
     runbook: Url | None = None
     """What to read when the check is down."""
     enabled: bool = True
@@ -150,10 +164,10 @@ class ServiceSettings(Settings):
     """From where the checks run: `probed.location` of the telemetry."""
     state_dir: Path | None = None
     """Folder for what outlives a restart."""
-    listen: Listen = _SERVICE.listen
-    """Address of the status page."""
+    listen: Annotated[Listen, AfterValidator(_loopback)] = _SERVICE.listen
+    """Address of the local JSON API; loopback only."""
     allowed_hosts: Annotated[tuple[Text, ...], Field(max_length=100)] = ()
-    """Names by which the status page may be asked for, beside its address."""
+    """Host names by which the API may be asked for, beside localhost."""
     concurrency: Annotated[int, Field(ge=1, le=10_000)] = _SERVICE.concurrency
     """Runs at the same time."""
     concurrency_per_host: Annotated[int, Field(ge=1, le=10_000)] = _SERVICE.concurrency_per_host

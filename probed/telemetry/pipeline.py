@@ -41,6 +41,12 @@ class Pipeline:
     ) -> None:
         environ = os.environ if environ is None else environ
         self.settings = export_settings(config.telemetry, environ)
+        # Those of the OTEL_* variables are not in the file.
+        config.redactor.learn(
+            value.get_secret_value()
+            for signal in self.settings.signals
+            for value in signal.headers.values()
+        )
         instance = instance_id(config.service.state_dir)
         self.board = Board(
             clock,

@@ -19,7 +19,7 @@ GOOD = sorted((DATA / "good").glob("*.yaml"))
 # What no schema can see: what holds between keys, the environment, files, and YAML itself.
 UNSEEN = (
     "alias", "at-sign", "bracket", "colon", "depends-cycle", "depends-self", "depends-typo",
-    "depends-unknown", "duplicate", "escape", "indentation", "labels-many-with", "list-key",
+    "depends-unknown", "duplicate", "escape", "indentation", "labels-many-with", "labels-taken", "list-key",
     "merge-key", "name-twice", "null-key", "number-key", "quote", "syntax", "tab", "tag", "timeout-",
     "too-", "two-documents", "validator", "variable", "secret-env-unset", "secret-env-empty",
     "secret-env-shape", "secret-file", "secret-credential", "confirm-float", "ratio-nan",
