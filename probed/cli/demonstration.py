@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 import anyio
 import click
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -17,21 +18,22 @@ from probed.app import App
 from probed.cli.daemon import serve
 from probed.cli.logs import set_up_logging
 from probed.cli.loop import run_on_loop
-from probed.config import loads
+from probed.config import Config, loads
 from probed.demo import Demo, DemoUnavailable
 from probed.model import Outcome, Result, Verdict
-from probed.output import Style, render_result
+from probed.output import Style, render_result, seconds
 from probed.registry import Registry
 from probed.state import CheckState
+from probed.web import bind
 
 _COLOURS = {Verdict.UP: "green", Verdict.DEGRADED: "yellow", Verdict.DOWN: "red",
             Verdict.UNKNOWN: "magenta", Verdict.PENDING: "dim"}  # fmt: skip
 
 
-def run(broken: Sequence[str], seconds: float | None) -> int:
+def run(broken: Sequence[str], limit: float | None) -> int:
     """Show until Ctrl-C, or for so many seconds."""
     try:
-        run_on_loop(_show, broken, seconds)
+        run_on_loop(_show, broken, limit)
     except DemoUnavailable as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:
@@ -39,7 +41,7 @@ def run(broken: Sequence[str], seconds: float | None) -> int:
     return 0
 
 
-async def _show(broken: Sequence[str], seconds: float | None) -> None:
+async def _show(broken: Sequence[str], limit: float | None) -> None:
     async with Demo() as demo:
         for name in broken:
             try:
@@ -49,12 +51,35 @@ async def _show(broken: Sequence[str], seconds: float | None) -> None:
         config = loads(demo.config_text(), Registry(), name="demo.yaml")
         set_up_logging(config.redactor, level=logging.ERROR)
         screen = _Screen(demo, broken)
-        app = App(config, on_result=screen.take)
-        with anyio.move_on_after(seconds):
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(screen.show, app)
-                await serve(app)
-                tasks.cancel_scope.cancel()
+        app = App(_listening(config), on_result=screen.take)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(screen.show, app)
+            if limit is not None:
+                tasks.start_soon(_stop_after, app, limit)
+            await serve(app)
+            tasks.cancel_scope.cancel()
+
+
+async def _stop_after(app: App, seconds: float) -> None:
+    await anyio.sleep(seconds)
+    app.stop()
+
+
+def _listening(config: Config) -> Config:
+    """The configuration on the usual ports, or on free ones where those are taken."""
+
+    def free(address: str) -> str:
+        try:
+            bind(address).close()
+        except OSError:
+            return "127.0.0.1:0"
+        return address
+
+    return replace(
+        config,
+        service=replace(config.service, listen=free(config.service.listen)),
+        telemetry=replace(config.telemetry, listen=free(config.telemetry.listen)),
+    )
 
 
 class _Screen:
@@ -65,7 +90,9 @@ class _Screen:
         self._broken = broken
         self._console = Console(highlight=False)
         self._live = self._console.is_terminal
-        self._style = Style(unicode=(sys.stdout.encoding or "").lower().startswith("utf"))
+        self._style = Style(
+            unicode=(sys.stdout.encoding or "").lower().startswith("utf"), name_width=16
+        )
 
     def take(self, result: Result, state: CheckState) -> None:
         if not self._live:
@@ -76,23 +103,31 @@ class _Screen:
         await app.started.wait()
         if not self._live:
             click.echo("\n".join(self._head(app)))
-            return
-        with Live(console=self._console, auto_refresh=False) as live:
-            while True:
-                live.update(self._table(app), refresh=True)
-                await anyio.sleep(0.5)
+        else:
+            with Live(console=self._console, auto_refresh=False) as live:
+                while True:
+                    live.update(self._page(app), refresh=True)
+                    await anyio.sleep(0.5)
+        while True:
+            await anyio.sleep(5)
+            click.echo("\n".join(f"otlp     {line}" for line in self._demo.status()))
 
     def _head(self, app: App) -> list[str]:
         lines = [f"metrics  {app.metrics_url}/metrics", f"API      {app.api_url}/api/v1/checks"]
         lines += [f"{name:<8} {url}" for name, url in self._demo.urls.items()]
-        for name in self._broken:
-            lines.append(f"broken   {name}: {self._demo.breaks[name]}")
+        lines += [f"broken   {name}: {self._demo.breaks[name]}" for name in self._broken]
         return lines
 
+    def _page(self, app: App) -> Group:
+        foot = [f"otlp     {line}" for line in self._demo.status()]
+        return Group(
+            Text("\n".join(self._head(app)) + "\n"),
+            self._table(app),
+            Text("\n" + "\n".join([*foot, "Ctrl-C stops everything"]), style="dim"),
+        )
+
     def _table(self, app: App) -> Table:
-        table = Table(box=None, title="\n".join(self._head(app)), title_justify="left",
-                      caption="Ctrl-C stops everything", caption_justify="left",
-                      title_style="", pad_edge=False)  # fmt: skip
+        table = Table(box=None, pad_edge=False, header_style="bold")
         for heading in ("check", "verdict", "time", "what was found"):
             table.add_column(heading, no_wrap=heading != "what was found")
         for history in app.history.checks.values():
@@ -101,7 +136,7 @@ class _Screen:
             table.add_row(
                 Text(history.check.name),
                 Text(verdict.value, style=_COLOURS[verdict]),
-                Text("" if last is None else f"{last.duration_s * 1000:.1f} ms"),
+                Text("" if last is None else seconds(last.duration_s)),
                 Text("" if last is None else _found(last)),
             )
         return table

@@ -54,6 +54,14 @@ class Peer(ABC):
         """The checks that watch this peer."""
         return []
 
+    def config(self) -> dict[str, Any]:
+        """Sections of the configuration other than `checks` that have to do with this peer."""
+        return {}
+
+    def status(self) -> str | None:
+        """What it has to say of itself while it runs, in one line."""
+        return None
+
     async def break_(self, name: str) -> None:
         self.broken.add(name)
 

@@ -21,6 +21,7 @@ from anyio.abc import ByteStream, SocketAttribute, TaskGroup, UDPSocket
 from anyio.streams.buffered import BufferedByteReceiveStream
 from anyio.streams.tls import TLSStream
 
+from probed.demo.collector import Collector
 from probed.demo.gateway import Billing, Catalog, Gateway
 from probed.demo.peer import Check, DemoUnavailable, HttpPeer, Peer, Setting, TcpPeer
 from probed.demo.wire import HOST, NOT_FOUND, Response, serve_http
@@ -194,5 +195,5 @@ class Names(Peer):
         ]
 
 
-PEERS: tuple[type[Peer], ...] = (Gateway, Billing, Catalog, TlsEndpoint, Banner, Names)
+PEERS: tuple[type[Peer], ...] = (Gateway, Billing, Catalog, TlsEndpoint, Banner, Names, Collector)
 """In the order of their checks in the configuration."""

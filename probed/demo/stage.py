@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import anyio
 import anyio.to_thread
@@ -86,9 +86,13 @@ class Demo:
         async with self._lock:
             await self._peer(name).mend(name)
 
+    def status(self) -> list[str]:
+        """What peers have to say of themselves."""
+        return [line for peer in self._peers if (line := peer.status())]
+
     def config_text(self) -> str:
         """The configuration that watches these peers, at the ports that they have."""
-        config = {
+        config: dict[str, Any] = {
             "service": {"environment": "demo"},
             "defaults": {
                 "interval": "2s",
@@ -96,8 +100,10 @@ class Demo:
                 "fail_after": 1,
                 "recover_after": 1,
             },
-            "checks": [check for peer in self._peers for check in peer.checks()],
         }
+        for peer in self._peers:
+            config |= peer.config()
+        config["checks"] = [check for peer in self._peers for check in peer.checks()]
         return _HEAD + yaml.dump(config, Dumper=_Plain, sort_keys=False)
 
     def _peer(self, name: str) -> Peer:

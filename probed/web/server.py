@@ -60,10 +60,16 @@ class Listener:
         )
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Serve until `stop`; the socket is closed then."""
+        """Serve until `stop`; the socket is closed then, and also when it is cancelled."""
         task_status.started()
         try:
             await self._server.serve(sockets=[self._socket])
+        except BaseException:
+            if self._server.started:
+                self._server.force_exit = True
+                with anyio.CancelScope(shield=True):
+                    await self._server.shutdown(sockets=[self._socket])
+            raise
         finally:
             self._socket.close()
 

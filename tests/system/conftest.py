@@ -120,6 +120,11 @@ def probed() -> Callable[..., subprocess.CompletedProcess[str]]:
     return command
 
 
+@pytest.fixture
+def program() -> str:
+    return PROBED
+
+
 Start = Callable[..., Daemon]
 
 

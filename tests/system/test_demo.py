@@ -1,0 +1,73 @@
+"""`probed demo`: what a new user sees first."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import time
+from typing import Any
+
+import pytest
+
+SENTENCES = {
+    "gateway": ["http.bad_gateway", "gateway.routing: The backends answer (billing, catalog)"],
+    "upstream": ["gateway.upstream_down: Asked directly, an upstream fails: billing"],
+    "tls": ["tls.expired: The certificate expired on 20"],
+    "slow": ["http.slow: The answer took 15"],
+}
+
+
+def test_it_shows_good_results_and_what_arrives_over_otlp(probed: Any) -> None:
+    done = probed("demo", "--seconds", "6.5")
+    assert done.returncode == 0, done.stderr
+    for check in ("gateway", "billing", "catalog", "certificate", "https", "banner", "names"):
+        assert re.search(rf"✔ ok +{check} ", done.stdout), check
+    assert "failed" not in done.stdout
+    assert re.search(r"metrics +http://127\.0\.0\.1:\d+/metrics", done.stdout)
+    assert re.search(
+        r"[1-9]\d* spans and [1-9]\d* metric points received; last probed\.check", done.stdout
+    )
+
+
+@pytest.mark.parametrize("broken", SENTENCES)
+def test_each_break_yields_its_sentence(probed: Any, broken: str) -> None:
+    done = probed("demo", "--break", broken, "--seconds", "4.5")
+    assert done.returncode == 0, done.stderr
+    for sentence in SENTENCES[broken]:
+        assert sentence in done.stdout
+
+
+def test_a_break_that_there_is_not_is_a_usage_error(probed: Any) -> None:
+    done = probed("demo", "--break", "nothing")
+    assert done.returncode == 3
+    assert "known: gateway, slow, tls, upstream" in done.stderr
+
+
+def test_on_a_terminal_it_is_a_table_and_ctrl_c_stops_all(program: str) -> None:
+    parent, child = pty.openpty()
+    process = subprocess.Popen(
+        [program, "demo"],
+        stdin=child,
+        stdout=child,
+        stderr=child,
+        env=os.environ | {"TERM": "xterm", "COLUMNS": "140", "LINES": "50"},
+    )
+    os.close(child)
+    shown = b""
+    end = time.monotonic() + 15
+    while not (b"names" in shown and shown.count(b" up ") > 9) and time.monotonic() < end:
+        shown += os.read(parent, 65536)
+    process.send_signal(signal.SIGINT)
+    try:
+        while data := os.read(parent, 65536):
+            shown += data
+    except OSError:
+        pass  # the other end is closed
+    os.close(parent)
+    assert process.wait(timeout=10) == 0
+    assert b"Traceback" not in shown
+    assert b"what was found" in shown
+    assert b"Ctrl-C stops everything" in shown
