@@ -106,6 +106,7 @@ class Runner:
         sampled: bool = True,
     ) -> Result:
         """Run the probe once, within `timeout` seconds. Never raises but for cancellation."""
+        self.network.resolver.prepare(probe.host)
         run = Run(
             probe,
             clock=self.clock,
@@ -130,6 +131,9 @@ class Runner:
         return self._result(probe, name, run, started_at)
 
     def _judge(self, name: str, run: Run, error: Exception) -> None:
+        if isinstance(error, ExceptionGroup) and error.split(EndOfRun)[1] is None:
+            run.blame(classify(error)[0])  # `run.fail` in a task of the probe's own
+            return
         reason, level = classify(error)
         message = error.message if isinstance(error, ProbeError) else explain(run, reason)
         evidence = run.context()

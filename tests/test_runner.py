@@ -83,6 +83,18 @@ async def test_an_exception_is_classified_and_the_open_phase_has_failed() -> Non
     assert [(p.name, p.error) for p in result.phases] == [("banner", "connect.reset")]
 
 
+async def test_fail_in_a_task_of_the_probes_own_is_found_once() -> None:
+    async def script(run: Run) -> None:
+        async def part() -> None:
+            run.fail(Reason.HTTP_STATUS)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(part)
+
+    result = await once(script)
+    assert [finding.reason for finding in result.findings] == [Reason.HTTP_STATUS]
+
+
 async def test_what_nobody_foresaw_is_internal_unknown_and_shows_no_text_of_the_error() -> None:
     def script(run: Run) -> None:
         raise ZeroDivisionError("canary in the text")

@@ -51,22 +51,33 @@ class Resolver:
         self._dns: dns.asyncresolver.Resolver | None = None
         self._dns_stamp: int | None = None
 
+    def prepare(self, host: str) -> None:
+        """Load what looking up this host takes, so that no phase pays for it: once a process."""
+        if self._dns is None and self._known(host) is None:
+            import dns.asyncbackend  # noqa: PLC0415  # 70 ms, and not every host needs it
+
+            dns.asyncbackend.get_backend("asyncio")
+            self._client()
+
     async def addresses(self, host: str) -> list[str]:
         """The addresses of a host, at least one. Raises ProbeError with a `dns.*` reason."""
+        known = self._known(host)
+        if known is not None:
+            return known
+        if _top(host) == "invalid":  # RFC 6761 6.4: never asked of a server
+            raise ProbeError(Reason.DNS_NXDOMAIN)
+        return await self._from_dns(host)
+
+    def _known(self, host: str) -> list[str] | None:
+        """The addresses that are known without asking a server."""
         try:
             return [str(ip_address(host))]
         except ValueError:
             pass
-        name = host.rstrip(".").lower()
-        known = self._from_hosts(name)
-        if known:
-            return known[:ADDRESS_LIMIT]
-        top = name.rpartition(".")[2]
-        if top == "localhost":  # RFC 6761 6.3: never asked of a server
-            return ["127.0.0.1", "::1"]
-        if top == "invalid":  # RFC 6761 6.4
-            raise ProbeError(Reason.DNS_NXDOMAIN)
-        return await self._from_dns(host)
+        found = self._from_hosts(host.rstrip(".").lower())
+        if found:
+            return found[:ADDRESS_LIMIT]
+        return ["127.0.0.1", "::1"] if _top(host) == "localhost" else None  # RFC 6761 6.3
 
     async def query(self, name: str, kind: str, server: tuple[str, int] | None = None) -> list[str]:
         """The records of a name, as text of a zone file, from that server or the configured ones.
@@ -117,6 +128,10 @@ class Resolver:
                 except dns.resolver.NoResolverConfiguration:
                     self._dns.nameservers = ["127.0.0.1"]  # resolv.conf(5)
         return self._dns
+
+
+def _top(host: str) -> str:
+    return host.rstrip(".").lower().rpartition(".")[2]
 
 
 def _client_of(servers: Sequence[tuple[str, int]]) -> dns.asyncresolver.Resolver:
