@@ -29,10 +29,12 @@ LAG_INTERVAL = 0.5
 """Seconds between two looks at how late the event loop is."""
 STUCK_AFTER = 15.0
 """Seconds that the scheduler may be overdue before the daemon counts as not alive."""
-DRAIN_SECONDS = 3.0
-"""Seconds that handing over the last telemetry may take."""
-LISTENER_SECONDS = 2.0
-"""Seconds that answering the last requests may take."""
+DRAIN_SECONDS = 2.5
+"""Seconds that handing over the last telemetry may take; with what else there is to do, the end
+comes within 3 s.
+"""
+LISTENER_SECONDS = 0.4
+"""Seconds more that answering the last requests may take."""
 
 
 class App:
@@ -92,11 +94,11 @@ class App:
                     await self._stopping.wait()
                     self._ready = False
                     probing.cancel_scope.cancel()
-                await self.pipeline.drain(DRAIN_SECONDS)
                 for listener in listeners:
                     listener.stop()
-                serving.cancel_scope.deadline = anyio.current_time() + LISTENER_SECONDS
+                await self.pipeline.drain(DRAIN_SECONDS)
                 self.pipeline.stop()
+                serving.cancel_scope.deadline = anyio.current_time() + LISTENER_SECONDS
 
     def stop(self) -> None:
         """Ask for a clean end: runs are cancelled, what is left of telemetry is handed over."""

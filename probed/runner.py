@@ -73,27 +73,39 @@ class Runner:
     ) -> Result:
         """Run the check; confirm a failure at once, on fresh connections, as often as it says.
 
+        One deadline covers all attempts: a failure is confirmed while as much time is left as it
+        took. A run that used up its deadline has watched for that long, and is not repeated.
+
         `sampled` decides from the trace id whether a first attempt's trace is kept in any case; a
         confirmation's always is. The result is the last attempt's; the others stand in `previous`.
         """
-        previous: Result | None = None
-        for attempt in range(1 + check.confirm):
-            trace_id = self.ids.trace()
-            result = await self.attempt(
-                check.probe,
-                name=check.name,
-                timeout=check.timeout,
-                memory=memory,
-                trace_id=trace_id,
-                sampled=attempt > 0 or sampled(trace_id),
-            )
-            result = replace(
-                result, labels=check.labels, severity=check.severity, previous=previous
-            )
-            if result.outcome is not Outcome.FAILED:
+        ends = self.clock.monotonic() + check.timeout
+        result = await self._once(check, check.timeout, memory, sampled)
+        for _ in range(check.confirm):
+            left = ends - self.clock.monotonic()
+            if result.outcome is not Outcome.FAILED or left < result.duration_s:
                 break
-            previous = result
+            confirmation = await self._once(check, left, memory, lambda _: True)
+            result = replace(confirmation, previous=result)
         return result
+
+    async def _once(
+        self,
+        check: Check,
+        timeout: float,
+        memory: MutableMapping[str, Any] | None,
+        sampled: Callable[[str], bool],
+    ) -> Result:
+        trace_id = self.ids.trace()
+        result = await self.attempt(
+            check.probe,
+            name=check.name,
+            timeout=timeout,
+            memory=memory,
+            trace_id=trace_id,
+            sampled=sampled(trace_id),
+        )
+        return replace(result, labels=check.labels, severity=check.severity)
 
     async def attempt(
         self,
@@ -149,7 +161,7 @@ class Runner:
         else:
             phase = run.failed_phase
             reason, level = timeout_in(phase.name if phase else None), Outcome.FAILED
-        message = f"{reason.sentence.rstrip('.')} ({run.timeout:g} s)."
+        message = f"{reason.sentence.rstrip('.')} ({run.timeout:.3g} s)."
         _add(run, level, reason, explain(run, reason) if run.fault else message, run.context())
 
     def _result(self, probe: Probe, name: str, run: Run, started_at: float) -> Result:

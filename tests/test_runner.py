@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 import anyio
 import pytest
@@ -225,6 +226,27 @@ async def test_a_confirmation_that_is_ok_makes_the_run_ok_and_keeps_the_first_at
     assert (result.outcome, result.attempts) == (Outcome.OK, 2)
     assert result.previous is not None
     assert result.previous.outcome is Outcome.FAILED
+
+
+async def test_all_attempts_share_one_deadline_and_one_that_used_it_up_is_not_confirmed() -> None:
+    async def hangs(run: Run) -> None:
+        await anyio.sleep_forever()
+
+    runner = Runner(Network())
+    with anyio.fail_after(0.5):
+        result = await runner.run(replace(check(hangs), timeout=0.2))
+    assert (result.outcome, result.attempts) == (Outcome.FAILED, 1)
+
+    runs: list[Run] = []
+
+    async def fails_then_hangs(run: Run) -> None:
+        runs.append(run)
+        run.expect(len(runs) > 1, Reason.HTTP_STATUS)
+        await anyio.sleep_forever()
+
+    with anyio.fail_after(0.5):
+        result = await runner.run(replace(check(fails_then_hangs), timeout=0.2))
+    assert (result.outcome, result.attempts) == (Outcome.FAILED, 2)
 
 
 @pytest.mark.parametrize("method", ["degraded", "unknown"])

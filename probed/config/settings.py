@@ -127,9 +127,9 @@ class CommonSettings(Settings):
     interval: Annotated[Duration, Field(ge=0.1, le=7 * _DAY)] = 30.0
     """Time from the start of one run to the start of the next."""
     timeout: Annotated[Duration, Field(ge=0.01, le=_HOUR)] = 10.0
-    """One deadline for the whole run; at most the interval."""
+    """One deadline for the whole run, its confirmation included; at most the interval."""
     confirm: Annotated[int, Field(ge=0, le=5)] = 1
-    """How often a failed run is repeated at once before it counts."""
+    """How often a failed run is repeated at once before it counts, while there is time."""
     fail_after: Annotated[int, Field(ge=1, le=100)] = 2
     """Failed runs in a row that make the check down."""
     recover_after: Annotated[int, Field(ge=1, le=100)] = 2

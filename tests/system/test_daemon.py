@@ -175,7 +175,7 @@ def test_a_collector_that_is_away_does_not_hold_up_the_end(
     )
     until(lambda: 'probed_check_up{probed_check="good"' in daemon.scrape(), "a run")
     assert daemon.stop() == 0
-    assert daemon.took < 3 + 3
+    assert daemon.took < 3 + 1  # and the interpreter's own end, in development mode
     assert not [line for line in daemon.lines() if "Traceback" in line]
 
 
