@@ -227,15 +227,15 @@ class Url(_Text, str):  # noqa: SLOT000  # what follows from the text is kept be
     def _parts(self) -> Any:
         return urlsplit(self)
 
-    @property
+    @cached_property
     def secure(self) -> bool:
         return bool(self._parts.scheme == "https")
 
-    @property
+    @cached_property
     def host(self) -> str:
         return check_host(self._parts.hostname)
 
-    @property
+    @cached_property
     def port(self) -> int:
         return self._parts.port or (443 if self.secure else 80)
 

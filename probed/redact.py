@@ -25,6 +25,10 @@ _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u115f\u1160\u180e\u200b-\u200f\u2028-\u202f\u2060-\u206f"
     "\u3164\ud800-\udfff\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffc\U000e0000-\U000e0fff]"
 )
+SHORT, SHORTS = 64, 2048
+"""Texts of so many characters, such as the values of attributes, are cleaned once; so many of them
+are kept.
+"""
 _SHORTEST = 4
 """Shorter secrets are not searched for: they would blank out ordinary text."""
 
@@ -83,6 +87,7 @@ class Redactor:
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._secrets: set[str] = set()
         self._known: re.Pattern[str] | None = None
+        self._cleaned: dict[str, str] = {}
         self.learn(secrets)
 
     def __repr__(self) -> str:
@@ -91,6 +96,7 @@ class Redactor:
     def learn(self, secrets: Iterable[str]) -> None:
         """Know these secrets too."""
         self._secrets.update(secrets)
+        self._cleaned.clear()
         forms = {form for secret in self._secrets for form in _forms(secret)}
         ordered = sorted(forms, key=len, reverse=True)
         self._known = re.compile("|".join(map(re.escape, ordered))) if ordered else None
@@ -104,6 +110,13 @@ class Redactor:
 
     def clean(self, text: str | bytes, limit: int = TEXT_LIMIT) -> str:
         """Foreign text, redacted, then made one safe line of at most `limit` characters."""
+        if len(text) <= SHORT and isinstance(text, str):
+            known = self._cleaned.get(text)
+            if known is None:
+                if len(self._cleaned) >= SHORTS:
+                    self._cleaned.clear()
+                known = self._cleaned[text] = sanitize(self.redact(text))
+            return known if len(known) <= limit else sanitize(known, limit)
         # A secret must not be cut in half before it is looked for.
         head = text[: limit * 4 + 4096]
         if isinstance(head, bytes):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,10 +71,9 @@ class Resolver:
 
     def _known(self, host: str) -> list[str] | None:
         """The addresses that are known without asking a server."""
-        try:
-            return [str(ip_address(host))]
-        except ValueError:
-            pass
+        literal = _literal(host)
+        if literal is not None:
+            return [literal]
         found = self._from_hosts(host.rstrip(".").lower())
         if found:
             return found[:ADDRESS_LIMIT]
@@ -128,6 +128,14 @@ class Resolver:
                 except dns.resolver.NoResolverConfiguration:
                     self._dns.nameservers = ["127.0.0.1"]  # resolv.conf(5)
         return self._dns
+
+
+@lru_cache(maxsize=4096)
+def _literal(host: str) -> str | None:
+    try:
+        return str(ip_address(host))
+    except ValueError:
+        return None
 
 
 def _top(host: str) -> str:
