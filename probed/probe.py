@@ -18,7 +18,7 @@ from probed.http import BODY_LIMIT, Request, Response, fetch
 from probed.model import Evidence, Finding, Kind, Measure, Measurement, Outcome, Scalar
 from probed.net import Network, Stream, Upgrade
 from probed.reasons import ProbeError, Reason, Reasons, classify, timeout_in
-from probed.record import Recorder, describe
+from probed.record import Recorder, describe, utc
 from probed.redact import Redactor, redact_url
 
 if TYPE_CHECKING:
@@ -280,6 +280,15 @@ class Run(Recorder):
         if certificate is None:
             return
         left = certificate.not_after - self.clock.time()
+        if left <= 0 and ages.failed is not None:
+            # It was not verified, or the run would not have come here.
+            self.find(
+                Outcome.FAILED,
+                Reason.TLS_EXPIRED,
+                f"The certificate expired on {utc(certificate.not_after)}.",
+                evidence=describe(certificate),
+            )
+            return
         for level, bound in ((Outcome.FAILED, ages.failed), (Outcome.DEGRADED, ages.degraded)):
             if bound is not None and left < bound:
                 self.find(

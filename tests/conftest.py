@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 from blockbuster import blockbuster_ctx
 
+# Imported before any loop runs, as the daemon does: libraries read files while they are imported.
+import probed.telemetry.export  # noqa: F401
+
 CI = os.environ.get("CI") == "true"
 PROGRAMS = {"nginx": ("nginx",), "prometheus": ("prometheus", "promtool")}
 """The programs of each Debian package that a test may need."""

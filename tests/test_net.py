@@ -178,7 +178,7 @@ async def test_of_several_addresses_the_first_that_connects_is_taken(
 
 
 async def test_where_no_address_connects_the_error_is_the_peers_own() -> None:
-    zone = {("a.test", "A"): ["127.0.0.1", "127.0.0.2"], ("a.test", "AAAA"): ["2001:db8::1"]}
+    zone = {("a.test", "A"): ["127.0.0.1", "127.0.0.2"], ("a.test", "AAAA"): ["::1"]}
     async with dns_server(zone) as names, serve("refused") as peer, no_leaks():
         with pytest.raises(ConnectionRefusedError):
             await Network(resolver(names)).dial(recorder(), "a.test", peer.port)

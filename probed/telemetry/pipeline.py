@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
@@ -47,7 +48,9 @@ class Pipeline:
             for signal in self.settings.signals
             for value in signal.headers.values()
         )
-        instance = instance_id(config.service.state_dir)
+        # systemd says where StateDirectory= is.
+        given = environ.get("STATE_DIRECTORY", "").partition(":")[0]
+        instance = instance_id(config.service.state_dir or (Path(given) if given else None))
         self.board = Board(
             clock,
             version=version,

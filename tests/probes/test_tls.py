@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from probed import HostPort, Outcome, Probe, Tls
+from probed.net import Network
+from probed.runner import execute
 from probed.testing import Authority, Peer, ProbeContract, Scenario, serve
 from probed.testing.contract import Scenarios
 from probes.tls import TlsProbe
@@ -58,3 +60,15 @@ def _folder():  # noqa: ANN202
 def test_an_age_without_unit_is_refused(age: str) -> None:
     with pytest.raises(ValueError, match="duration with its unit"):
         TlsProbe(address="a.test:443", certificate={"degraded": age})
+
+
+@pytest.mark.anyio
+async def test_an_expired_certificate_is_found_also_where_it_is_not_verified() -> None:
+    issued = Authority().issue("127.0.0.1", expired=True)
+    async with serve(shakes_hands, tls=issued.context) as server:
+        probe = TlsProbe(address=server.address, tls=Tls(verify=False))
+        result = await execute(probe, network=Network(), timeout=1.0)
+    assert result.outcome is Outcome.FAILED
+    assert result.worst is not None
+    assert result.worst.reason == "tls.expired"
+    assert [m.measure.name for m in result.measures] == ["probed.tls.certificate.not_after"]

@@ -88,3 +88,10 @@ async def test_opentelemetry_is_not_imported_unless_something_is_exported(projec
         [sys.executable, "-c", code], cwd=project, stderr=subprocess.PIPE
     )
     assert done.stdout.decode().strip() == "[]"
+
+
+def test_the_instance_is_kept_where_the_service_manager_says(tmp_path: Path) -> None:
+    environ = {"STATE_DIRECTORY": f"{tmp_path}:/nonexistent"}
+    ids = {pipeline(environ=environ).board.resource["service.instance.id"] for _ in range(2)}
+    assert len(ids) == 1
+    assert list(tmp_path.iterdir())
