@@ -10,7 +10,7 @@ from pathlib import PurePath
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel, PlainSerializer, SecretStr
 
 from probed.config.excerpt import names_secret
 from probed.config.interpolate import escape
@@ -71,7 +71,11 @@ class _View:
         shown: dict[str, Any] = {}
         for name, info in kind.model_fields.items():
             value, key = getattr(record, name), key_of(name, info)
-            if shapes[key].custom and written is not None:
+            if any(isinstance(part, PlainSerializer) for part in info.metadata):
+                # The kind says itself how it is written.
+                dumped = record.model_dump(mode="json", include={name}, by_alias=True)[key]
+                shown[key] = self.value(dumped, ANY, key)
+            elif shapes[key].custom and written is not None:
                 if key in source:
                     shown[key] = self.value(source[key], ANY, key)
             elif value is not None:

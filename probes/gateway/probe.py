@@ -30,7 +30,7 @@ from probed import (
 from probes.gateway import judge
 from probes.gateway.health import HealthDocument, NotThisFormat, parse
 from probes.gateway.reasons import GatewayReason
-from probes.gateway.settings import Headers, Health, Statuses, Upstream, expects, sendable
+from probes.gateway.settings import Headers, Health, Statuses, Upstream, expects, sendable, written
 
 SNIPPET = 200
 """Characters of an unexpected answer's body that are shown."""
@@ -198,7 +198,7 @@ class GatewayProbe(Probe):
         evidence: dict[str, Any] = {"status": status} | {
             name: value for name in _TELLING if (value := answer.header(name)) is not None
         }
-        message = f"The answer is {status}; {_written(self.status)} was expected."
+        message = f"The answer is {status}; {', '.join(map(written, self.status))} was expected."
         if 300 <= status < 400:
             level, reason = Outcome.FAILED, Reason.HTTP_REDIRECTED
             evidence["location"] = _origin(answer.header("location") or "")
@@ -215,10 +215,6 @@ class GatewayProbe(Probe):
         run.find(level, reason, message, evidence=evidence)
         if status == 503 and answer.header("x-envoy-overloaded") is not None:
             run.find(Outcome.FAILED, GatewayReason.CIRCUIT_OPEN, "Envoy sheds load: overloaded.")
-
-
-def _written(statuses: tuple[tuple[int, int], ...]) -> str:
-    return ", ".join(f"{low}" if low == high else f"{low}-{high}" for low, high in statuses)
 
 
 def _origin(location: str) -> str:

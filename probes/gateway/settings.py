@@ -6,7 +6,7 @@ import re
 from functools import cached_property
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, field_validator
 from pydantic_core import PydanticCustomError
 
 from probed import Request, SecretStr, Settings, Tls, Url, check_header
@@ -31,10 +31,17 @@ def _statuses(value: object) -> object:
     return tuple(found)
 
 
+def written(status: tuple[int, int]) -> str:
+    """A range of statuses as it is written: `204` or `200-299`."""
+    low, high = status
+    return f"{low}" if low == high else f"{low}-{high}"
+
+
 Statuses = Annotated[
     tuple[tuple[int, int], ...],
     BeforeValidator(_statuses),
     Field(min_length=1, max_length=50),
+    PlainSerializer(lambda ranges: [written(r) for r in ranges]),
     WithJsonSchema({
         "type": "array",
         "items": {"anyOf": [

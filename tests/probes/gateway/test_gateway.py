@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
+from probed.config import loads, show
 from probed.model import Outcome, Result
 from probed.net import Network
+from probed.registry import Registry
 from probed.runner import execute
 from probed.testing.certificates import Authority
 from probed.testing.leaks import no_leaks
@@ -334,3 +337,15 @@ def test_a_setting_that_cannot_be_is_refused_without_its_value(
     with pytest.raises(ValidationError) as raised:
         GatewayProbe(**({"url": "http://a.test/"} | settings))
     assert message in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "shown"),
+    [("", ["200-299"]), ("status: [204, 300-302]", ["204", "300-302"]), ("status: 200", ["200"])],
+)
+def test_the_statuses_are_shown_as_they_are_written(setting: str, shown: list[str]) -> None:
+    text = f"checks: [{{name: a, probe: gateway, url: 'http://a.test/', {setting}}}]"
+    config = loads(text, Registry(), environ={})
+    again = show(config)
+    assert yaml.safe_load(again)["checks"][0]["status"] == shown
+    assert loads(again, Registry(), environ={}).checks == config.checks

@@ -278,10 +278,10 @@ def test_an_unknown_word_is_other_unless_the_format_is_announced() -> None:
 def test_deep_nesting_costs_no_time() -> None:
     deep = b'{"status": "UP", "components": ' + b'{"a": {"components": ' * 300
     body = deep + b"{}" + b"}}" * 300 + b"}"
-    began = time.perf_counter()
+    began = time.process_time()
     document = parse("", body)
     parse("", b'{"a":[' * 500_000)
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 5
     assert document.truncated
     assert len(document.components) == DEPTH_LIMIT
 
