@@ -381,3 +381,57 @@ def test_a_one_shot_check_imports_neither_servers_nor_telemetry(write: Any) -> N
     code += f"print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_pattern_selects_and_leaves_disabled_checks_out_loudly(
+    probed: Command, write: Any
+) -> None:
+    path = write(checks(OK, DOWN, DISABLED))
+    done = probed("check", "d*", "-c", path, "-o", "jsonl")
+    assert [json.loads(line)["check"] for line in done.stdout.splitlines()] == ["down"]
+    assert "not run, disabled in the configuration: disabled" in done.stderr
+    assert probed("check", "x*", "-c", path).returncode == 3
+
+
+def test_results_go_to_files_too_each_in_its_format(
+    probed: Command, write: Any, tmp_path: Path
+) -> None:
+    path = write(checks(OK, DOWN))
+    done = probed(
+        "check", "--all", "-c", path,
+        "-o", "junit=r.xml", "-o", "json=r.json", "-o", "jsonl=r.jsonl", "-o", "text=r.txt",
+        "-o", "nagios=/dev/null",
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert "2 checks in" in done.stdout
+    jsonschema.validate(json.loads((tmp_path / "r.json").read_text()), DOCUMENT)
+    assert 'failures="1"' in (tmp_path / "r.xml").read_text()
+    assert len((tmp_path / "r.jsonl").read_text().splitlines()) == 2
+    assert "2 checks in" in (tmp_path / "r.txt").read_text()
+    assert not list(tmp_path.glob(".r.*"))
+
+
+def test_github_gets_annotations_and_a_summary(probed: Command, write: Any, tmp_path: Path) -> None:
+    path = write(checks(OK, DOWN))
+    summary = tmp_path / "summary.md"
+    done = probed("check", "--all", "-c", path, "-o", "github", GITHUB_STEP_SUMMARY=str(summary))
+    assert done.stdout.startswith(f"::error file={path},line=3,title=down failed::")
+    assert "| down | failed |" in summary.read_text()
+
+
+@pytest.mark.parametrize(
+    ("outputs", "said"),
+    [
+        (["-o", "jsn"], "did you mean 'json'?"),
+        (["-o", "json", "-o", "nagios"], "only one format can go to standard output"),
+        (["-o", "json="], "write a file"),
+        (["-o", "json=none/r.json"], "the file none/r.json cannot be written"),
+        (["-o", "json=."], "the file . cannot be written"),
+    ],
+)
+def test_an_output_that_cannot_be_is_said_before_anything_runs(
+    probed: Command, write: Any, outputs: list[str], said: str
+) -> None:
+    done = probed("check", "--all", "-c", write(checks(OK)), *outputs)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert said in done.stderr

@@ -23,22 +23,33 @@ BAD_CONFIGURATION = 78
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--all", "everything", is_flag=True, help="Run every check that is enabled.")
 @click.option(
-    "-o", "--output", type=click.Choice(["text", "json", "jsonl"]), default="text",
-    show_default=True, help="How results are written to standard output.",
+    "-o", "--output", "outputs", multiple=True, metavar="FORMAT[=FILE]",
+    help="How results are written: text, json, jsonl, junit, nagios or github; to standard output, "
+    "or to a file. May be repeated.",
 )  # fmt: skip
 @click.option("-v", "--verbose", is_flag=True, help="Show phases, evidence and measures.")
 @config_option
 def check(
-    names: tuple[str, ...], *, everything: bool, output: str, verbose: bool, path: str | None
+    names: tuple[str, ...],
+    *,
+    everything: bool,
+    outputs: tuple[str, ...],
+    verbose: bool,
+    path: str | None,
 ) -> int:
-    """Run checks once, as the daemon would, and say what was found."""
+    """Run checks once, as the daemon would, and say what was found.
+
+    A NAME may be a pattern, such as 'gateway*'.
+    """
     from probed.cli import checking  # noqa: PLC0415
+    from probed.cli.outputs import parse_outputs  # noqa: PLC0415
 
     config = _load(path, code=3)
     if not names and not everything:
         raise click.UsageError("name the checks to run, or say --all")
+    parsed = parse_outputs(outputs)
     selected = checking.select(config, names, everything=everything)
-    return checking.run(config, selected, output=output, verbose=verbose)
+    return checking.run(config, selected, outputs=parsed, verbose=verbose)
 
 
 @click.command()

@@ -1,0 +1,154 @@
+"""`-o FORMAT[=FILE]`: where results go, and in which of the formats."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from probed.cli.terminal import style_for
+from probed.config import Check
+from probed.model import Result
+from probed.output import (
+    Report,
+    Style,
+    render_github,
+    render_json,
+    render_junit,
+    render_markdown,
+    render_nagios,
+    render_result,
+    render_summary,
+    result_document,
+)
+
+FORMATS = ("text", "json", "jsonl", "junit", "nagios", "github")
+_WHOLE = {
+    "json": render_json,
+    "junit": render_junit,
+    "nagios": render_nagios,
+    "github": render_github,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A format, and the file that it goes to; without one, standard output."""
+
+    format: str
+    path: Path | None = None
+
+
+def parse_outputs(given: Sequence[str]) -> list[Output]:
+    """What `-o` was given. Standard output gets text where no other format is asked for there.
+
+    Raises click.UsageError for a format that there is not, for two on standard output, and for a
+    file that cannot be written.
+    """
+    found: list[Output] = []
+    for text in given:
+        name, equals, path = text.partition("=")
+        if name not in FORMATS:
+            close = difflib.get_close_matches(name, FORMATS, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(FORMATS)}"
+            raise click.UsageError(f"there is no output format {name!r}; {hint}")
+        if equals and not path:
+            raise click.UsageError(f"write a file behind the = of -o {name}=")
+        found.append(Output(name, _writable(Path(path)) if equals else None))
+    on_standard_output = [output.format for output in found if output.path is None]
+    if len(on_standard_output) > 1:
+        both = " and ".join(on_standard_output)
+        raise click.UsageError(f"only one format can go to standard output, not {both}")
+    return found if on_standard_output else [Output("text"), *found]
+
+
+def _writable(path: Path) -> Path:
+    """The path, if it can be written: better known before all checks have run than after."""
+    target = path if path.exists() else path.parent
+    if path.is_dir() or not target.exists() or not os.access(target, os.W_OK):
+        raise click.UsageError(f"the file {path} cannot be written")
+    return path
+
+
+class Writer:
+    """Writes results: as text in the order of the configuration, each as soon as those before it
+    are done; as JSON lines, in the order in which they end; in other formats, at the end.
+    """
+
+    def __init__(
+        self, checks: Sequence[Check], outputs: Sequence[Output], *, verbose: bool
+    ) -> None:
+        self._checks = {check.name: check for check in checks}
+        self._waiting = list(self._checks)
+        self._outputs = outputs
+        self._live = next(output.format for output in outputs if output.path is None)
+        self._results: dict[str, Result] = {}
+        width = min(40, max(len(name) for name in self._checks))
+        self._style = style_for(sys.stdout, verbose=verbose, name_width=width)
+
+    def take(self, result: Result) -> None:
+        self._results[result.check] = result
+        if self._live == "jsonl":
+            _print(_json_line(result))
+        while self._live == "text" and self._waiting and self._waiting[0] in self._results:
+            _print(render_result(self._results[self._waiting.pop(0)], self._style))
+
+    def finish(self, started_at: float, duration_s: float) -> Report:
+        """Write what is left. Raises OSError where a file cannot be written."""
+        report = Report(
+            [self._results[name] for name in self._checks],
+            started_at,
+            duration_s,
+            {
+                name: (check.position.file, check.position.line)
+                for name, check in self._checks.items()
+                if check.position is not None
+            },
+        )
+        if self._live == "text":
+            _print(render_summary(report.results, duration_s, self._style))
+        elif self._live in _WHOLE:
+            _print(_WHOLE[self._live](report))
+        for output in self._outputs:
+            if output.path is not None:
+                plain = Style(verbose=self._style.verbose, name_width=self._style.name_width)
+                _replace(output.path, _whole(output.format, report, plain) + "\n")
+        summary = os.environ.get("GITHUB_STEP_SUMMARY")
+        if summary and any(output.format == "github" for output in self._outputs):
+            with Path(summary).open("a", encoding="utf-8") as stream:
+                stream.write(render_markdown(report))
+        return report
+
+
+def _whole(name: str, report: Report, style: Style) -> str:
+    if name == "jsonl":
+        return "\n".join(map(_json_line, report.results))
+    if name == "text":
+        lines = [render_result(result, style) for result in report.results]
+        return "\n".join([*lines, render_summary(report.results, report.duration_s, style)])
+    return _WHOLE[name](report)
+
+
+def _json_line(result: Result) -> str:
+    return json.dumps(result_document(result), allow_nan=False)
+
+
+def _print(text: str) -> None:
+    click.echo(text, color=True)  # the style has decided about colours already
+    sys.stdout.flush()
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write the file whole or not at all; a pipe or a device, as it is."""
+    if path.exists() and not path.is_file():
+        path.write_text(text, encoding="utf-8")
+        return
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)

@@ -1,0 +1,37 @@
+"""One line for Nagios and its kin, with performance data (monitoring-plugins.org, guidelines 2.6)."""
+
+from __future__ import annotations
+
+from probed.model import Outcome, Result
+from probed.output.report import Report, summary_of, why
+
+_STATES = {
+    Outcome.OK: "OK",
+    Outcome.DEGRADED: "WARNING",
+    Outcome.FAILED: "CRITICAL",
+    Outcome.UNKNOWN: "UNKNOWN",
+}
+# What ends the text, a line or a label may not stand in any of them.
+_SAFE = str.maketrans({"|": "/", "'": "`", "=": ":", "\n": " ", "\r": " "})
+
+
+def render_nagios(report: Report) -> str:
+    """`PROBED CRITICAL - 1 failed: web dns.nxdomain: … | 'web'=0.012s`, then a line for each check."""
+    bad = [result for result in report.results if result.outcome is not Outcome.OK]
+    bad.sort(key=lambda result: -result.outcome.rank)
+    head = f"PROBED {_STATES[report.outcome]} - {summary_of(report.results)}"
+    if bad:
+        head += f": {bad[0].check} {_safe(why(bad[0]))}"
+    data = " ".join(f"'{_safe(r.check)}'={r.duration_s:.6f}s;;;0" for r in report.results)
+    lines = [f"{head} | {data}"]
+    lines += [_line(result) for result in report.results]
+    return "\n".join(lines)
+
+
+def _line(result: Result) -> str:
+    text = f"{_STATES[result.outcome]}: {result.check} {result.target} {why(result)}"
+    return _safe(text.rstrip())
+
+
+def _safe(text: str) -> str:
+    return text.translate(_SAFE)

@@ -1,0 +1,47 @@
+"""All results of one `probed check`, and the formats that need all of them before they can be written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from probed.model import Outcome, Result
+from probed.output.document import check_document, counts, worst_of
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The results in the order of the configuration. `started_at` is seconds since the epoch;
+    `places` are file and line of each check, by name.
+    """
+
+    results: Sequence[Result]
+    started_at: float
+    duration_s: float
+    places: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+
+    @property
+    def outcome(self) -> Outcome:
+        return worst_of(self.results)
+
+
+def summary_of(results: Sequence[Result]) -> str:
+    """`6 ok, 1 degraded, 1 failed`."""
+    return ", ".join(f"{count} {name}" for name, count in counts(results).items() if count)
+
+
+def why(result: Result) -> str:
+    """The finding that decided the outcome, in one line; empty where all is ok."""
+    worst = result.worst
+    return "" if worst is None else f"{worst.reason}: {worst.message}"
+
+
+def render_json(report: Report) -> str:
+    document = check_document(
+        report.results, started_at=report.started_at, duration_s=report.duration_s
+    )
+    return json.dumps(document, indent=2, allow_nan=False)
+
+
+Render = Callable[[Report], str]

@@ -1,0 +1,142 @@
+"""Results in the formats of other programs; what a peer says cannot break out of any of them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from probed.model import Finding, Outcome, Result, Severity
+from probed.output import (
+    Report,
+    Style,
+    render_github,
+    render_json,
+    render_junit,
+    render_markdown,
+    render_nagios,
+    render_result,
+)
+
+HOSTILE = "a|b='c'\n::error::x%0A,:<script>]]>&\x1b[2J@all `x` \x00"
+
+
+def result(name: str, outcome: Outcome = Outcome.OK, message: str = "It did not.") -> Result:
+    findings = () if outcome is Outcome.OK else (Finding(outcome, "http.status", message),)
+    return Result(
+        name, "gateway", "http://h/", outcome, 1_767_225_600.0, 0.25, "ab" * 16, "cd" * 8,
+        findings=findings, labels={"team": "web"}, severity=Severity.P1,
+    )  # fmt: skip
+
+
+def report(*results: Result) -> Report:
+    places = {r.check: ("probed.yaml", 10 + i) for i, r in enumerate(results)}
+    return Report(results, 1_767_225_600.0, 1.5, places)
+
+
+ALL = report(
+    result("good"),
+    result("slow", Outcome.DEGRADED),
+    result("dark", Outcome.UNKNOWN),
+    result("bad", Outcome.FAILED),
+)
+
+
+def test_nagios_says_the_worst_first_and_measures_all() -> None:
+    lines = render_nagios(ALL).splitlines()
+    assert lines[0] == (
+        "PROBED CRITICAL - 1 ok, 1 degraded, 1 failed, 1 unknown: bad http.status: It did not."
+        " | 'good'=0.250000s;;;0 'slow'=0.250000s;;;0 'dark'=0.250000s;;;0 'bad'=0.250000s;;;0"
+    )
+    assert lines[1:] == [
+        "OK: good http://h/",
+        "WARNING: slow http://h/ http.status: It did not.",
+        "UNKNOWN: dark http://h/ http.status: It did not.",
+        "CRITICAL: bad http://h/ http.status: It did not.",
+    ]
+
+
+def test_nagios_of_good_news_is_short() -> None:
+    assert render_nagios(report(result("good"))).splitlines()[0] == (
+        "PROBED OK - 1 ok | 'good'=0.250000s;;;0"
+    )
+
+
+def test_nagios_is_one_line_with_one_bar_whatever_a_peer_says() -> None:
+    lines = render_nagios(report(result("bad", Outcome.FAILED, HOSTILE))).splitlines()
+    assert len(lines) == 2
+    assert lines[0].count("|") == 1
+    assert re.fullmatch(r"('[^'=|]+'=[0-9.]+s;;;0 ?)+", lines[0].split("| ")[1])
+
+
+def test_junit_tells_failures_from_errors() -> None:
+    suite = ET.fromstring(render_junit(ALL))[0]
+    counted = [suite.get(name) for name in ("tests", "failures", "errors", "skipped")]
+    assert counted == ["4", "1", "1", "0"]
+    cases = {case.get("name"): case for case in suite}
+    failure = cases["bad"].find("failure")
+    assert failure is not None
+    assert (failure.get("type"), failure.text) == ("http.status", "failed http.status: It did not.")
+    assert cases["dark"].find("error") is not None
+    assert cases["slow"].findtext("system-out") == "degraded http.status: It did not."
+    assert [child.tag for child in cases["good"]] == ["properties"]
+    properties = {p.get("name"): p.get("value") for p in cases["good"].iter("property")}
+    assert properties["label.team"] == "web"
+    assert properties["trace_id"] == "ab" * 16
+
+
+@given(st.text())
+def test_junit_can_be_parsed_whatever_a_peer_says(text: str) -> None:
+    bad = replace(result("bad", Outcome.FAILED, text), target=text, labels={"a": text})
+    suite = ET.fromstring(render_junit(report(bad)).encode("utf-8", "surrogatepass"))
+    assert len(suite[0]) == 1
+
+
+def test_github_points_at_the_line_of_the_check() -> None:
+    assert render_github(ALL).splitlines() == [
+        "::error file=probed.yaml,line=13,title=bad failed::http://h/: http.status: It did not.",
+        "::error file=probed.yaml,line=12,title=dark unknown::http://h/: http.status: It did not.",
+        "::warning file=probed.yaml,line=11,title=slow degraded::http://h/: http.status: It did not.",
+        "probed: 1 ok, 1 degraded, 1 failed, 1 unknown",
+    ]
+
+
+def test_github_shows_no_more_than_ten_of_a_kind_and_counts_the_others() -> None:
+    lines = render_github(
+        report(*(result(f"c{i}", Outcome.FAILED) for i in range(14)))
+    ).splitlines()
+    assert sum(line.startswith("::error ") for line in lines) == 10
+    assert "::notice::and 4 more of these" in lines
+
+
+def test_a_peer_cannot_give_github_commands() -> None:
+    text = render_github(report(result("bad", Outcome.FAILED, HOSTILE)))
+    assert len(text.splitlines()) == 2
+    assert [line for line in text.splitlines() if line.startswith("::")] == [text.splitlines()[0]]
+
+
+def test_a_peer_cannot_give_markup_in_the_summary() -> None:
+    table = render_markdown(report(result("bad", Outcome.FAILED, HOSTILE.replace("\n", " "))))
+    row = table.splitlines()[-1]
+    assert row.count("|") == 5
+    assert "<script>" not in row
+    assert "@all" not in row
+
+
+@pytest.mark.parametrize("render", [render_json, render_junit, render_nagios, render_github])
+def test_nothing_at_all_is_a_document_too(render: object) -> None:
+    assert render(report())  # type: ignore[operator]
+
+
+def test_the_waterfall_fits_its_frame() -> None:
+    from probed.model import Phase
+
+    phases = (Phase("resolve", 0.0, 0.0), Phase("wait", 0.1, 0.15, "timeout.wait"))
+    text = render_result(replace(result("good"), phases=phases), Style(verbose=True))
+    bars = re.findall(r"\|(.*)\|", text)
+    assert [len(bar) for bar in bars] == [32, 32]
+    assert "timeout.wait" in text
