@@ -11,6 +11,7 @@ from anyio.abc import TaskGroup
 
 from probed.demo.peer import Check, HttpPeer
 from probed.demo.wire import NOT_FOUND, Response, fetch
+from probed.reasons import ProbeError
 
 
 def _json(status: int, value: object, content_type: str) -> Response:
@@ -186,7 +187,7 @@ class Gateway(HttpPeer):
         try:
             with anyio.fail_after(self._PATIENCE):
                 found = await fetch(url)
-        except (OSError, ValueError):
+        except (OSError, ProbeError):
             return self._BAD_GATEWAY
         via = {"Server": "demo-gateway", "Via": "1.1 demo-gateway"}
         return Response(found.status, found.body, found.content_type, via)

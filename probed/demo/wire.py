@@ -12,11 +12,18 @@ from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
 from typing import TypeAlias
-from urllib.parse import urlsplit
 
 import anyio
 from anyio.abc import ByteStream, Listener, SocketStream, TaskGroup, TaskStatus
 from anyio.streams.buffered import BufferedByteReceiveStream
+
+from probed import http
+from probed.clock import SystemClock
+from probed.fields import Url
+from probed.http import Request
+from probed.net import Network
+from probed.record import Recorder
+from probed.redact import Redactor
 
 HOST = "127.0.0.1"
 PATIENCE = 10.0
@@ -143,33 +150,9 @@ async def serve_http(answer: Answer, stream: ByteStream) -> None:
 
 
 async def fetch(url: str) -> Response:
-    """GET a URL of one of our peers. Raises OSError if it cannot be reached, ValueError if what
-    it sends is not a response.
-    """
-    parts = urlsplit(url)
-    path = parts.path + (f"?{parts.query}" if parts.query else "")
-    request = f"GET {path} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n"
-    received = bytearray()
-    async with await anyio.connect_tcp(HOST, parts.port or 80) as stream:
-        try:
-            await stream.send(request.encode("latin-1"))
-            while len(received) <= ANSWER_LIMIT:
-                received += await stream.receive()
-        except anyio.EndOfStream:
-            pass
-        except anyio.BrokenResourceError as error:
-            raise ConnectionResetError("the peer reset the connection") from error
-    return _decode(bytes(received))
-
-
-def _decode(received: bytes) -> Response:
-    head, blank, body = received.partition(b"\r\n\r\n")
-    first, *lines = head.decode("latin-1").split("\r\n")
-    version, _, status = first.partition(" ")
-    if not blank or not version.startswith("HTTP/1.") or not status[:3].isdecimal():
-        raise ValueError("not an HTTP response")
-    named = (line.partition(":") for line in lines)
-    fields = {name.lower(): value.strip() for name, _, value in named}
-    if fields.get("content-length") != str(len(body)):
-        raise ValueError("not the whole of an HTTP response")
-    return Response(int(status[:3]), body, fields.get("content-type", "application/octet-stream"))
+    """GET a URL of one of our peers, as a probe would. Raises OSError or ProbeError."""
+    recorder = Recorder(SystemClock(), Redactor())
+    request = Request(Url.parse(url))
+    answer = await http.fetch(recorder, Network(), request, body_limit=ANSWER_LIMIT)
+    kind = answer.header("content-type") or "application/octet-stream"
+    return Response(answer.status, answer.body, kind)
