@@ -13,10 +13,14 @@ import click
 from probed.cli.outputs import Output, Writer
 from probed.cli.terminal import Progress
 from probed.config import Check, Config
+from probed.fields import parse_duration
 from probed.model import Outcome, Result
 from probed.runner import Runner
 
 _EXIT = {Outcome.OK: 0, Outcome.DEGRADED: 1, Outcome.FAILED: 2, Outcome.UNKNOWN: 3}
+
+PAUSE = 1.0
+"""Seconds between two runs of a check that is waited for."""
 
 
 def select(config: Config, names: Sequence[str], *, everything: bool) -> list[Check]:
@@ -49,10 +53,25 @@ def select(config: Config, names: Sequence[str], *, everything: bool) -> list[Ch
     return selected
 
 
+def parse_deadline(text: str) -> float:
+    """Seconds of a duration. Raises click.UsageError, which says how to write one."""
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise click.UsageError(f"--deadline {text!r}: {error}") from None
+
+
 def run(
-    config: Config, checks: Sequence[Check], *, outputs: Sequence[Output], verbose: bool
+    config: Config,
+    checks: Sequence[Check],
+    *,
+    outputs: Sequence[Output],
+    verbose: bool,
+    patience: float = 0.0,
 ) -> int:
-    """Run them and write the results; return the exit code."""
+    """Run them, for `patience` seconds again and again what is not ok; write the results; return
+    the exit code.
+    """
     writer = Writer(checks, outputs, verbose=verbose)
     started_at, begun = time.time(), time.monotonic()
     progress = Progress(len(checks))
@@ -64,7 +83,7 @@ def run(
 
     with progress:
         try:
-            anyio.run(run_all, config, checks, on_result)
+            anyio.run(run_all, config, checks, on_result, patience)
         except ExceptionGroup as errors:
             if errors.split(BrokenPipeError)[1] is None:
                 raise BrokenPipeError from None
@@ -79,16 +98,26 @@ def run(
 
 
 async def run_all(
-    config: Config, checks: Sequence[Check], on_result: Callable[[Result], None]
+    config: Config,
+    checks: Sequence[Check],
+    on_result: Callable[[Result], None],
+    patience: float = 0.0,
 ) -> None:
-    """Run each of the checks once, as many at the same time as the daemon would."""
+    """Run each of the checks, as many at the same time as the daemon would: once, or until it is ok
+    or `patience` seconds are over.
+    """
+    ends = time.monotonic() + patience
     runner = Runner.of(config)
     total = anyio.Semaphore(config.service.concurrency)
     hosts = {c.probe.host: anyio.Semaphore(config.service.concurrency_per_host) for c in checks}
 
     async def one(check: Check) -> None:
-        async with hosts[check.probe.host], total:
-            result = await runner.run(check)
+        while True:
+            async with hosts[check.probe.host], total:
+                result = await runner.run(check)
+            if result.outcome is Outcome.OK or time.monotonic() + PAUSE >= ends:
+                break
+            await anyio.sleep(PAUSE)
         on_result(result)
 
     async with anyio.create_task_group() as tasks:

@@ -27,6 +27,13 @@ BAD_CONFIGURATION = 78
     help="How results are written: text, json, jsonl, junit, nagios or github; to standard output, "
     "or to a file. May be repeated.",
 )  # fmt: skip
+@click.option(
+    "--until", type=click.Choice(["ok"]),
+    help="Repeat what is not ok until it is, each second, for at most the deadline.",
+)  # fmt: skip
+@click.option(
+    "--deadline", metavar="DURATION", help="With --until: such as 90s or 2m (the default)."
+)
 @click.option("-v", "--verbose", is_flag=True, help="Show phases, evidence and measures.")
 @config_option
 def check(
@@ -34,6 +41,8 @@ def check(
     *,
     everything: bool,
     outputs: tuple[str, ...],
+    until: str | None,
+    deadline: str | None,
     verbose: bool,
     path: str | None,
 ) -> int:
@@ -48,8 +57,11 @@ def check(
     if not names and not everything:
         raise click.UsageError("name the checks to run, or say --all")
     parsed = parse_outputs(outputs)
+    if deadline is not None and until is None:
+        raise click.UsageError("--deadline goes with --until ok")
+    patience = 0.0 if until is None else checking.parse_deadline(deadline or "2m")
     selected = checking.select(config, names, everything=everything)
-    return checking.run(config, selected, outputs=parsed, verbose=verbose)
+    return checking.run(config, selected, outputs=parsed, verbose=verbose, patience=patience)
 
 
 @click.command()
