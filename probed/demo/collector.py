@@ -7,6 +7,9 @@ from typing import Any
 
 from anyio.abc import ByteStream, TaskGroup
 from anyio.streams.buffered import BufferedByteReceiveStream
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from probed.demo.peer import TcpPeer
 from probed.demo.wire import HEAD_LIMIT, Response
@@ -32,30 +35,25 @@ class Collector(TcpPeer):
         status = 400
         if length.isdecimal() and int(length) <= BODY_LIMIT:
             body = await reader.receive_exactly(int(length)) if int(length) else b""
-            if fields.get("content-encoding") == "gzip":
-                body = zlib.decompressobj(31).decompress(body, BODY_LIMIT)
-            status = self._take(first.split(" ")[1], body)
+            path = first.partition(" ")[2].partition(" ")[0]
+            status = self._take(path, body, gzip=fields.get("content-encoding") == "gzip")
         await stream.send(Response(status, b"", "application/x-protobuf").encode())
 
-    def _take(self, path: str, body: bytes) -> int:
-        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # noqa: PLC0415
-
+    def _take(self, path: str, body: bytes, *, gzip: bool) -> int:
         try:
+            if gzip:
+                body = zlib.decompressobj(31).decompress(body, BODY_LIMIT)
             if path == "/v1/traces":
                 self._count_spans(body)
             elif path == "/v1/metrics":
                 self._count_points(body)
             else:
                 return 404
-        except DecodeError:
+        except (DecodeError, zlib.error):
             return 400
         return 200
 
     def _count_spans(self, body: bytes) -> None:
-        from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (  # noqa: PLC0415
-            ExportTraceServiceRequest,
-        )
-
         for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
             for scope in resource.scope_spans:
                 self._spans += len(scope.spans)
@@ -64,14 +62,11 @@ class Collector(TcpPeer):
                         self._last = f"; last {span.name} {span.trace_id.hex()}"
 
     def _count_points(self, body: bytes) -> None:
-        from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (  # noqa: PLC0415
-            ExportMetricsServiceRequest,
-        )
-
         for resource in ExportMetricsServiceRequest.FromString(body).resource_metrics:
             for scope in resource.scope_metrics:
                 for metric in scope.metrics:
-                    self._points += len(getattr(metric, metric.WhichOneof("data")).data_points)
+                    kind = metric.WhichOneof("data")
+                    self._points += len(getattr(metric, kind).data_points) if kind else 0
 
     def config(self) -> dict[str, Any]:
         return {

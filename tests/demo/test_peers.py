@@ -177,6 +177,30 @@ async def test_garbage_is_survived_by_every_peer(demo: Demo) -> None:
     assert (await ask(demo, "demo.test", "A")).answer
 
 
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"POST /v1/traces HTTP/1.1\r\nContent-Length: 0\r\n\r\n", 200),
+        (b"POST /v1/metrics HTTP/1.1\r\nContent-Length: 0\r\n\r\n", 200),
+        (b"POST /v1/logs HTTP/1.1\r\nContent-Length: 0\r\n\r\n", 404),
+        (b"POST /v1/traces HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", 400),
+        (
+            b"POST /v1/traces HTTP/1.1\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc",
+            400,
+        ),
+        (b"POST\r\nContent-Length: 0\r\n\r\n", 404),
+        (b"POST /v1/traces HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n", 400),
+        (b"POST /v1/traces HTTP/1.1\r\n\r\n", 400),
+    ],
+)
+async def test_the_collector_answers_what_is_no_otlp_and_goes_on(
+    demo: Demo, sent: bytes, status: int
+) -> None:
+    answer = await exchange(demo.urls["otlp"], sent)
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert demo.status() == ["0 spans and 0 metric points received"]
+
+
 async def throw(scheme: str, place: str, sent: bytes) -> None:
     """Send it, say that no more comes, and wait until the peer has had enough."""
     host, _, port = place.partition(":")
