@@ -9,11 +9,7 @@ ARGS ?=
 demo: $(VENV)/demo
 	$(VENV)/bin/probed demo $(foreach name,$(BREAK),--break $(name)) $(ARGS)
 
-test: $(VENV)/dev
-	$(VENV)/bin/ruff check .
-	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy
-	$(VENV)/bin/lint-imports
+test: lint
 	$(VENV)/bin/pytest $(ARGS)
 
 lint: $(VENV)/dev

@@ -167,8 +167,7 @@ class App:
 
 
 def _tell(transition: Transition) -> None:
-    worst = transition.result.worst
-    why = f" {worst.reason}: {worst.message}" if worst is not None else ""
+    why = f" {transition.result.why}".rstrip()
     level = logging.WARNING if transition.new is not Verdict.UP else logging.INFO
     log.log(
         level, "%s: %s -> %s%s", transition.check, transition.old.value, transition.new.value, why,

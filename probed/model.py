@@ -143,6 +143,12 @@ class Result:
             return None
         return next((f for f in self.findings if f.level is self.outcome), None)
 
+    @property
+    def why(self) -> str:
+        """Reason and message of what decided the outcome, in one line; empty when all is ok."""
+        worst = self.worst
+        return "" if worst is None else f"{worst.reason}: {worst.message}"
+
 
 @dataclass(frozen=True, slots=True)
 class Transition:

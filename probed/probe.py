@@ -274,6 +274,19 @@ class Run(Recorder):
             facts.update(describe(self.certificate))
         return facts
 
+    def explain(self, reason: Reasons) -> str:
+        """The reason's sentence, with what the certificate says of it."""
+        certificate = self.certificate
+        if certificate is not None:
+            if reason is Reason.TLS_EXPIRED:
+                return f"The certificate expired on {utc(certificate.not_after)}."
+            if reason is Reason.TLS_NOT_YET_VALID:
+                return f"The certificate is valid from {utc(certificate.not_before)} on only."
+            if reason is Reason.TLS_WRONG_NAME:
+                names = ", ".join(certificate.names)
+                return f"The certificate was made for another name: {names}."
+        return reason.sentence
+
     def judge_certificate(self, ages: CertificateAge) -> None:
         """Find `tls.expires_soon` where the certificate seen has less time left than `ages` says."""
         certificate = self.certificate
@@ -285,7 +298,7 @@ class Run(Recorder):
             self.find(
                 Outcome.FAILED,
                 Reason.TLS_EXPIRED,
-                f"The certificate expired on {utc(certificate.not_after)}.",
+                self.explain(Reason.TLS_EXPIRED),
                 evidence=describe(certificate),
             )
             return

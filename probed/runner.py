@@ -16,7 +16,6 @@ from probed.model import Finding, Measurement, Outcome, Result, Scalar
 from probed.net import Network, Resolver
 from probed.probe import CERTIFICATE_NOT_AFTER, EndOfRun, Probe, Run
 from probed.reasons import ProbeError, Reason, Reasons, classify, timeout_in
-from probed.record import utc
 from probed.redact import Redactor
 
 if TYPE_CHECKING:
@@ -147,7 +146,7 @@ class Runner:
             run.blame(classify(error)[0])  # `run.fail` in a task of the probe's own
             return
         reason, level = classify(error)
-        message = error.message if isinstance(error, ProbeError) else explain(run, reason)
+        message = error.message if isinstance(error, ProbeError) else run.explain(reason)
         evidence = run.context()
         if reason is Reason.INTERNAL:
             # The text of an unknown error may hold anything; its type and place do not.
@@ -162,7 +161,7 @@ class Runner:
             phase = run.failed_phase
             reason, level = timeout_in(phase.name if phase else None), Outcome.FAILED
         message = f"{reason.sentence.rstrip('.')} ({run.timeout:.3g} s)."
-        _add(run, level, reason, explain(run, reason) if run.fault else message, run.context())
+        _add(run, level, reason, run.explain(reason) if run.fault else message, run.context())
 
     def _result(self, probe: Probe, name: str, run: Run, started_at: float) -> Result:
         measures = run.measured
@@ -196,19 +195,6 @@ def _add(
     run.blame(reason)
     # First of its level: what ended the run explains it, whatever was noticed before.
     run.findings.insert(0, Finding(level, reason, run.clean(message), evidence))
-
-
-def explain(run: Run, reason: Reasons) -> str:
-    """The reason's sentence, with what the certificate says of it."""
-    certificate = run.certificate
-    if certificate is not None:
-        if reason is Reason.TLS_EXPIRED:
-            return f"The certificate expired on {utc(certificate.not_after)}."
-        if reason is Reason.TLS_NOT_YET_VALID:
-            return f"The certificate is valid from {utc(certificate.not_before)} on only."
-        if reason is Reason.TLS_WRONG_NAME:
-            return f"The certificate was made for another name: {', '.join(certificate.names)}."
-    return reason.sentence
 
 
 def _place(error: BaseException) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -72,6 +72,24 @@ def loop_is_never_blocked() -> Iterator[None]:
             for file, names in places.items():
                 blocking.functions[function].can_block_in(file, names)
         yield
+
+
+@pytest.fixture
+def read_to_end() -> Callable[[int], bytes]:
+    """All that is still written to the other end of a terminal; this end is closed then."""
+
+    def read(descriptor: int) -> bytes:
+        shown = b""
+        try:
+            while data := os.read(descriptor, 65536):
+                shown += data
+        except OSError:
+            pass  # the other end is closed
+        finally:
+            os.close(descriptor)
+        return shown
+
+    return read
 
 
 @pytest.fixture

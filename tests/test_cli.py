@@ -307,7 +307,9 @@ def test_the_configuration_of_the_readme_is_valid(
     assert done.returncode == 0, done.stderr
 
 
-def test_results_go_to_standard_output_and_progress_to_a_terminal_only(write: Any) -> None:
+def test_results_go_to_standard_output_and_progress_to_a_terminal_only(
+    write: Any, read_to_end: Callable[[int], bytes]
+) -> None:
     path = write(checks(OK, DOWN))
     parent, child = pty.openpty()
     with subprocess.Popen(
@@ -320,13 +322,7 @@ def test_results_go_to_standard_output_and_progress_to_a_terminal_only(write: An
         os.close(child)
         assert process.stdout is not None
         out = process.stdout.read()
-    shown = b""
-    try:
-        while data := os.read(parent, 4096):
-            shown += data
-    except OSError:
-        pass  # the other end is closed
-    os.close(parent)
+    shown = read_to_end(parent)
     assert b"of 2 done" in shown
     assert "of 2 done" not in out
     assert "\x1b" not in out

@@ -88,12 +88,7 @@ def run(
             if errors.split(BrokenPipeError)[1] is None:
                 raise BrokenPipeError from None
             raise
-    try:
-        report = writer.finish(started_at, time.monotonic() - begun)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise click.ClickException(f"cannot write {error.filename}: {error.strerror}") from None
+    report = writer.finish(started_at, time.monotonic() - begun)
     return _EXIT[report.outcome]
 
 

@@ -18,10 +18,11 @@ from probed.app import App
 from probed.cli.daemon import serve
 from probed.cli.logs import set_up_logging
 from probed.cli.loop import run_on_loop
+from probed.cli.terminal import style_for
 from probed.config import Config, loads
 from probed.demo import Demo, DemoUnavailable
 from probed.model import Outcome, Result, Verdict
-from probed.output import Style, render_result, seconds
+from probed.output import render_result, seconds
 from probed.registry import Registry
 from probed.state import CheckState
 from probed.web import bind
@@ -34,9 +35,7 @@ def run(broken: Sequence[str], limit: float | None) -> int:
     """Show until Ctrl-C, or for so many seconds."""
     try:
         run_on_loop(_show, broken, limit)
-    except DemoUnavailable as error:
-        raise click.ClickException(str(error)) from None
-    except OSError as error:
+    except (DemoUnavailable, OSError) as error:
         raise click.ClickException(str(error)) from None
     return 0
 
@@ -90,9 +89,7 @@ class _Screen:
         self._broken = broken
         self._console = Console(highlight=False)
         self._live = self._console.is_terminal
-        self._style = Style(
-            unicode=(sys.stdout.encoding or "").lower().startswith("utf"), name_width=16
-        )
+        self._style = style_for(sys.stdout, name_width=16)
 
     def take(self, result: Result, state: CheckState) -> None:
         if not self._live:
@@ -101,16 +98,15 @@ class _Screen:
 
     async def show(self, app: App) -> None:
         await app.started.wait()
-        if not self._live:
-            click.echo("\n".join(self._head(app)))
-        else:
+        if self._live:
             with Live(console=self._console, auto_refresh=False) as live:
                 while True:
                     live.update(self._page(app), refresh=True)
                     await anyio.sleep(0.5)
+        click.echo("\n".join(self._head(app)))
         while True:
             await anyio.sleep(5)
-            click.echo("\n".join(f"otlp     {line}" for line in self._demo.status()))
+            click.echo("\n".join(self._foot()))
 
     def _head(self, app: App) -> list[str]:
         lines = [f"metrics  {app.metrics_url}/metrics", f"API      {app.api_url}/api/v1/checks"]
@@ -118,12 +114,14 @@ class _Screen:
         lines += [f"broken   {name}: {self._demo.breaks[name]}" for name in self._broken]
         return lines
 
+    def _foot(self) -> list[str]:
+        return [f"otlp     {line}" for line in self._demo.status()]
+
     def _page(self, app: App) -> Group:
-        foot = [f"otlp     {line}" for line in self._demo.status()]
         return Group(
             Text("\n".join(self._head(app)) + "\n"),
             self._table(app),
-            Text("\n" + "\n".join([*foot, "Ctrl-C stops everything"]), style="dim"),
+            Text("\n" + "\n".join([*self._foot(), "Ctrl-C stops everything"]), style="dim"),
         )
 
     def _table(self, app: App) -> Table:

@@ -100,7 +100,7 @@ class Writer:
             _print(render_result(self._results[self._waiting.pop(0)], self._style))
 
     def finish(self, started_at: float, duration_s: float) -> Report:
-        """Write what is left. Raises OSError where a file cannot be written."""
+        """Write what is left. Raises click.ClickException where a file cannot be written."""
         report = Report(
             [self._results[name] for name in self._checks],
             started_at,
@@ -118,11 +118,11 @@ class Writer:
         for output in self._outputs:
             if output.path is not None:
                 plain = Style(verbose=self._style.verbose, name_width=self._style.name_width)
-                _replace(output.path, _whole(output.format, report, plain) + "\n")
+                text = _whole(output.format, report, plain) + "\n"
+                _write(output.path, text, append=False)
         summary = os.environ.get("GITHUB_STEP_SUMMARY")
         if summary and any(output.format == "github" for output in self._outputs):
-            with Path(summary).open("a", encoding="utf-8") as stream:
-                stream.write(render_markdown(report))
+            _write(Path(summary), render_markdown(report), append=True)
         return report
 
 
@@ -144,11 +144,15 @@ def _print(text: str) -> None:
     sys.stdout.flush()
 
 
-def _replace(path: Path, text: str) -> None:
-    """Write the file whole or not at all; a pipe or a device, as it is."""
-    if path.exists() and not path.is_file():
-        path.write_text(text, encoding="utf-8")
-        return
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
+def _write(path: Path, text: str, *, append: bool) -> None:
+    """Write a new file whole or not at all; what is added to, a pipe or a device, as it is."""
+    try:
+        if append or (path.exists() and not path.is_file()):
+            with path.open("a", encoding="utf-8") as stream:
+                stream.write(text)
+            return
+        beside = path.with_name(f".{path.name}.{os.getpid()}")
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    except OSError as error:
+        raise click.ClickException(f"cannot write {path}: {error.strerror}") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from probed.model import Outcome, Result
-from probed.output.report import Report, summary_of, why
+from probed.output.report import Report, summary_of
 
 LIMIT = 10
 """Annotations of a kind that GitHub shows for a step; the worst go first."""
@@ -12,11 +12,9 @@ _COMMANDS = {Outcome.FAILED: "error", Outcome.UNKNOWN: "error", Outcome.DEGRADED
 
 def render_github(report: Report) -> str:
     """`::error file=probed.yaml,line=12,title=…::…` for each check that is not ok, then a summary."""
-    bad = [result for result in report.results if result.outcome is not Outcome.OK]
-    bad.sort(key=lambda result: -result.outcome.rank)
     lines = []
     for command in ("error", "warning"):
-        found = [result for result in bad if _COMMANDS[result.outcome] == command]
+        found = [result for result in report.bad if _COMMANDS[result.outcome] == command]
         lines += [_annotation(command, result, report) for result in found[:LIMIT]]
         if len(found) > LIMIT:
             lines.append(f"::notice::and {len(found) - LIMIT} more of these")
@@ -33,7 +31,7 @@ def render_markdown(report: Report) -> str:
         "|---|---|---|---|",
     ]
     lines += [
-        f"| {_cell(r.check)} | {r.outcome.value} | {r.duration_s * 1000:.1f} ms | {_cell(why(r))} |"
+        f"| {_cell(r.check)} | {r.outcome.value} | {r.duration_s * 1000:.1f} ms | {_cell(r.why)} |"
         for r in report.results
     ]
     return "\n".join(lines) + "\n"
@@ -45,7 +43,7 @@ def _annotation(command: str, result: Result, report: Report) -> str:
     if place is not None:
         properties = {"file": place[0], "line": str(place[1]), **properties}
     listed = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
-    return f"::{command} {listed}::{_data(f'{result.target}: {why(result)}')}"
+    return f"::{command} {listed}::{_data(f'{result.target}: {result.why}')}"
 
 
 def _data(text: str) -> str:

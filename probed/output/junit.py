@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 
 from probed.model import Outcome, Result
 from probed.output.document import counts, timestamp
-from probed.output.report import Report, why
+from probed.output.report import Report
 
 # Characters that may not stand in XML 1.0 at all, not even escaped (section 2.2).
 _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -59,7 +59,7 @@ def _case(result: Result) -> ET.Element:
     tag = {Outcome.FAILED: "failure", Outcome.UNKNOWN: "error"}.get(result.outcome)
     if tag is not None and worst is not None:
         kind = str(worst.reason)
-        ET.SubElement(case, tag, type=kind, message=_legal(why(result))).text = _legal(text)
+        ET.SubElement(case, tag, type=kind, message=_legal(result.why)).text = _legal(text)
     elif text:
         ET.SubElement(case, "system-out").text = _legal(text)
     return case

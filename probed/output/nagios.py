@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from probed.model import Outcome, Result
-from probed.output.report import Report, summary_of, why
+from probed.output.report import Report, summary_of
 
 _STATES = {
     Outcome.OK: "OK",
@@ -17,11 +17,10 @@ _SAFE = str.maketrans({"|": "/", "'": "`", "=": ":", "\n": " ", "\r": " "})
 
 def render_nagios(report: Report) -> str:
     """`PROBED CRITICAL - 1 failed: web dns.nxdomain: … | 'web'=0.012s`, then a line for each check."""
-    bad = [result for result in report.results if result.outcome is not Outcome.OK]
-    bad.sort(key=lambda result: -result.outcome.rank)
+    bad = report.bad
     head = f"PROBED {_STATES[report.outcome]} - {summary_of(report.results)}"
     if bad:
-        head += f": {bad[0].check} {_safe(why(bad[0]))}"
+        head += f": {bad[0].check} {_safe(bad[0].why)}"
     data = " ".join(f"'{_safe(r.check)}'={r.duration_s:.6f}s;;;0" for r in report.results)
     lines = [f"{head} | {data}"]
     lines += [_line(result) for result in report.results]
@@ -29,7 +28,7 @@ def render_nagios(report: Report) -> str:
 
 
 def _line(result: Result) -> str:
-    text = f"{_STATES[result.outcome]}: {result.check} {result.target} {why(result)}"
+    text = f"{_STATES[result.outcome]}: {result.check} {result.target} {result.why}"
     return _safe(text.rstrip())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from probed.model import Outcome, Result
@@ -25,16 +25,16 @@ class Report:
     def outcome(self) -> Outcome:
         return worst_of(self.results)
 
+    @property
+    def bad(self) -> list[Result]:
+        """The results that are not ok, the worst first."""
+        found = [result for result in self.results if result.outcome is not Outcome.OK]
+        return sorted(found, key=lambda result: -result.outcome.rank)
+
 
 def summary_of(results: Sequence[Result]) -> str:
     """`6 ok, 1 degraded, 1 failed`."""
     return ", ".join(f"{count} {name}" for name, count in counts(results).items() if count)
-
-
-def why(result: Result) -> str:
-    """The finding that decided the outcome, in one line; empty where all is ok."""
-    worst = result.worst
-    return "" if worst is None else f"{worst.reason}: {worst.message}"
 
 
 def render_json(report: Report) -> str:
@@ -42,6 +42,3 @@ def render_json(report: Report) -> str:
         report.results, started_at=report.started_at, duration_s=report.duration_s
     )
     return json.dumps(document, indent=2, allow_nan=False)
-
-
-Render = Callable[[Report], str]

@@ -75,11 +75,9 @@ def _lines(result: Result, style: Style) -> Iterator[str]:
 def _attempts(result: Result, style: Style) -> Iterator[str]:
     if result.previous is not None:
         yield from _attempts(result.previous, style)
-    worst = result.worst
-    why = f"{worst.reason}: {worst.message}" if worst else ""
     yield style.paint(
         f"{_INDENT}attempt {result.attempts}: {result.outcome.value} after "
-        f"{seconds(result.duration_s)}, {why}",
+        f"{seconds(result.duration_s)}, {result.why}",
         "2",
     )
 
