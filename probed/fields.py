@@ -59,6 +59,14 @@ def format_duration(seconds: float) -> str:
     return text + (f"{left:g}s" if left or not text else "")
 
 
+def format_size(size: int) -> str | int:
+    """The shortest way to write a size: `65536` is `64KiB`, `65537` is itself."""
+    for unit in ("GiB", "MiB", "KiB"):
+        if size and not size % _BYTES[unit]:
+            return f"{size // _BYTES[unit]}{unit}"
+    return size
+
+
 Duration = Annotated[
     float,
     BeforeValidator(parse_duration),

@@ -152,10 +152,13 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """A change of verdict, and the Result that caused it. `at` is seconds since the epoch."""
+    """A change of verdict, and the Result that caused it. `at` is seconds since the epoch; `held_by`
+    are the failing checks that it depends on: its alert waits for them.
+    """
 
     check: str
     old: Verdict
     new: Verdict
     at: float
     result: Result
+    held_by: tuple[str, ...] = ()

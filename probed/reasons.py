@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import re
 import ssl
+from collections.abc import Set as AbstractSet
 from enum import StrEnum
 from typing import Self
 
@@ -94,7 +95,9 @@ class Reason(Reasons):
     BANNER_TOO_LONG = "banner.too_long", "The first line is longer than the limit."
 
     SELF_RESOURCES = "self.resources", "This machine ran out of files, memory or ports."
-    SELF_NETWORK = "self.network", "This machine's own network is down."
+    SELF_NETWORK = "self.network", "This machine's own network is down, or has no route there."
+    SELF_OFFLINE = "self.offline", "Every reference target fails too: this machine is offline."
+    SELF_OVERLOADED = "self.overloaded", "This machine was too busy to judge how long that took."
     SELF_PERMISSION = "self.permission", "This process is not allowed to do that."
     INTERNAL = "internal.error", "The probe itself failed: please report it."
 
@@ -174,7 +177,25 @@ _SSL: dict[str, Reason] = {
     "UNEXPECTED_EOF_WHILE_READING": Reason.CONNECT_CLOSED,
 }
 
-_OURS = {Reason.SELF_RESOURCES, Reason.SELF_NETWORK, Reason.SELF_PERMISSION, Reason.INTERNAL}
+OURS: AbstractSet[Reasons] = {
+    Reason.SELF_RESOURCES,
+    Reason.SELF_NETWORK,
+    Reason.SELF_PERMISSION,
+    Reason.INTERNAL,
+}
+"""What says nothing about the peer."""
+
+_TIMED = {"slow", "too_slow", "latency_trend", "timeout"}
+_GIVEN_UP = {Reason.CONNECT_RESET, Reason.CONNECT_CLOSED}
+
+
+def is_timed(reason: str, stop: float) -> bool:
+    """Whether the reason says how long something took; or that the peer gave up, which it may have
+    done because this process stood still for `stop` seconds.
+    """
+    area, _, cause = reason.partition(".")
+    return area == "timeout" or cause in _TIMED or (stop >= 1.0 and reason in _GIVEN_UP)
+
 
 TIMEOUTS: dict[str, Reason] = {
     "resolve": Reason.TIMEOUT_RESOLVE,
@@ -209,7 +230,7 @@ def classify(error: BaseException) -> tuple[Reasons, Outcome]:
             return max((classify(e) for e in node.exceptions), key=lambda found: found[1].rank)
         reason = _known(node)
         if reason is not None:
-            return reason, Outcome.UNKNOWN if reason in _OURS else Outcome.FAILED
+            return reason, Outcome.UNKNOWN if reason in OURS else Outcome.FAILED
         node = node.__cause__ or (None if node.__suppress_context__ else node.__context__)
     return Reason.INTERNAL, Outcome.UNKNOWN
 

@@ -86,6 +86,7 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._secrets: set[str] = set()
+        self._former: set[str] = set()
         self._known: re.Pattern[str] | None = None
         self._cleaned: dict[str, str] = {}
         self.learn(secrets)
@@ -100,6 +101,13 @@ class Redactor:
         forms = {form for secret in self._secrets for form in _forms(secret)}
         ordered = sorted(forms, key=len, reverse=True)
         self._known = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+
+    def succeed(self, new: Redactor) -> None:
+        """Know the new one's secrets, and still our own latest: runs with them may go on."""
+        former, self._former = self._secrets - self._former, set()
+        self._secrets = former | new._secrets
+        self._former = former - new._secrets
+        self.learn(())
 
     def redact(self, text: str) -> str:
         if self._known is not None:

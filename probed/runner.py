@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from probed.clock import Clock, SystemClock
+from probed.clock import Clock, LoopLag, SystemClock
 from probed.fields import split_address
 from probed.model import Finding, Measurement, Outcome, Result, Scalar
 from probed.net import Network, Resolver
 from probed.probe import CERTIFICATE_NOT_AFTER, EndOfRun, Probe, Run
-from probed.reasons import ProbeError, Reason, Reasons, classify, timeout_in
+from probed.reasons import ProbeError, Reason, Reasons, classify, is_timed, timeout_in
 from probed.redact import Redactor
 
 if TYPE_CHECKING:
     from probed.config import Check, Config
 
 log = logging.getLogger("probed.runner")
+
+EXCUSED = 0.05
+"""Seconds that the event loop must have stood still before a run's timing is doubted ..."""
+EXCUSED_PART = 0.1
+"""... and the part of the run's length."""
 
 
 class Ids:
@@ -38,7 +43,10 @@ class Ids:
 
 
 class Runner:
-    """Executes checks. What runs share is held here: network, clock, redactor, ids."""
+    """Executes checks. What runs share is held here: network, clock, redactor, ids.
+
+    `lag` says how much of a run's time was ours; somebody must `watch` it.
+    """
 
     def __init__(
         self,
@@ -52,6 +60,7 @@ class Runner:
         self.clock = clock or SystemClock()
         self.redactor = redactor or Redactor()
         self.ids = ids or Ids()
+        self.lag = LoopLag(self.clock)
 
     @classmethod
     def of(
@@ -62,6 +71,13 @@ class Runner:
             servers = [split_address(server) for server in config.service.resolvers]
             network = Network(Resolver(servers))
         return cls(network, clock=clock, redactor=config.redactor)
+
+    def follow(self, config: Config) -> None:
+        """Work from another configuration from now on; runs that go on end as they began."""
+        servers = tuple(map(split_address, config.service.resolvers))
+        if servers != self.network.resolver.servers:
+            self.network.resolver = Resolver(servers)
+        self.redactor.succeed(config.redactor)
 
     async def run(
         self,
@@ -167,26 +183,56 @@ class Runner:
         measures = run.measured
         if run.certificate is not None:
             measures.append(Measurement(CERTIFICATE_NOT_AFTER, run.certificate.not_after))
-        outcome = max((f.level for f in run.findings), key=_rank, default=Outcome.OK)
+        duration = self.clock.monotonic() - run.started
+        findings = self._doubted(run, duration) if run.findings else ()
+        outcome = outcome_of(findings)
         return Result(
             check=name,
             probe=probe.kind,
             target=probe.target,
             outcome=outcome,
             started_at=started_at,
-            duration_s=self.clock.monotonic() - run.started,
+            duration_s=duration,
             trace_id=run.trace_id,
             span_id=run.span_id,
-            findings=tuple(run.findings),
+            findings=findings,
             phases=run.finished_phases(),
             measures=tuple(measures),
             facts=run.facts,
             kept=run.sampled or outcome is not Outcome.OK,
         )
 
+    def _doubted(self, run: Run, duration: float) -> tuple[Finding, ...]:
+        """The findings; how long something took says nothing where the event loop stood still."""
+        stop = self.lag.taken(run.started)
+        if stop < max(EXCUSED, duration * EXCUSED_PART):
+            return tuple(run.findings)
+        message = f"The event loop stood still for {stop:.2g} s of this run: not the peer's time."
+        return excuse(
+            run.findings, Reason.SELF_OVERLOADED, message, lambda f: is_timed(f.reason, stop)
+        )
+
+
+def outcome_of(findings: Sequence[Finding]) -> Outcome:
+    """The worst of them."""
+    return max((f.level for f in findings), key=_rank, default=Outcome.OK)
+
 
 def _rank(outcome: Outcome) -> int:
     return outcome.rank
+
+
+def excuse(
+    findings: Sequence[Finding], reason: Reason, message: str, doubted: Callable[[Finding], bool]
+) -> tuple[Finding, ...]:
+    """The findings, those that are `doubted` as `unknown`, and before them the reason why."""
+    if not any(map(doubted, findings)):
+        return tuple(findings)
+    told = Finding(Outcome.UNKNOWN, reason, message)
+    return (
+        told,
+        *(replace(f, level=Outcome.UNKNOWN) if doubted(f) else f for f in findings),
+    )
 
 
 def _add(

@@ -2,7 +2,7 @@
 
 The cadence is fixed on the monotonic clock, at an offset that is a hash of the check's name: a
 restart or a reload neither bunches runs nor moves them. What comes due while its check still runs
-or waits is counted as missed, not queued.
+or waits is counted as missed, not queued; what the loop is too late for is not caught up in a burst.
 """
 
 from __future__ import annotations
@@ -21,6 +21,15 @@ from anyio.abc import TaskGroup
 from probed.clock import Clock
 from probed.config import Check
 
+LATE = 1.0
+"""Seconds after which a tick that was not run is passed over. After a stop of the process all checks
+are late, and running them at once would be a burst on what they watch.
+"""
+SOON = 60.0
+"""Seconds within which a check of a longer interval runs first, or again after it was passed over;
+spread like the intervals themselves.
+"""
+
 
 def offset(name: str, interval: float) -> float:
     """Where in the interval the check is due, in seconds: 0 <= offset < interval."""
@@ -34,6 +43,14 @@ def next_due(after: float, interval: float, phase: float) -> float:
     return due if due > after else due + interval
 
 
+def first_due(after: float, interval: float, phase: float) -> float:
+    """The first time a check is due that has not run lately: on its grid, or earlier where that
+    would be a long wait.
+    """
+    due = next_due(after, interval, phase)
+    return due if interval <= SOON else min(due, after + phase / interval * SOON)
+
+
 class Observer(Protocol):
     """What the scheduler tells of itself."""
 
@@ -41,22 +58,35 @@ class Observer(Protocol):
         """A run started that long after it was due."""
 
     def missed(self, reason: str, count: int = 1) -> None:
-        """Ticks were not run: `overlap`, `limit` (no free place) or `late` (the loop was stopped)."""
+        """Ticks were not run: `overlap`, `limit` (no free place), `late` (the loop was stopped) or
+        `drained`.
+        """
 
     def occupied(self, running: int, waiting: int) -> None:
         """So many runs go on, and so many wait for a place."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Entry:
-    """A check as it is scheduled."""
+    """A check as it is scheduled. `scope` is that of the run that goes on."""
 
     check: Check
     phase: float
     host: str
-    running: bool = False
+    scope: anyio.CancelScope | None = None
     waiting_since: float | None = None
     removed: bool = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether it neither runs nor waits for its turn."""
+        return self.scope is None and self.waiting_since is None
+
+    def end(self) -> None:
+        """Never run again; a run that goes on is cancelled."""
+        self.removed = True
+        if self.scope is not None:
+            self.scope.cancel()
 
 
 @dataclass(slots=True)
@@ -75,34 +105,94 @@ class Scheduler:
     execute: Callable[[Check], Awaitable[None]]
     observer: Observer
     limits: Limits = field(default_factory=Limits)
+    drained: bool = False
+    _entries: dict[str, Entry] = field(default_factory=dict)
     _heap: list[tuple[float, int, Entry]] = field(default_factory=list)
     _serial: int = 0
     _running: int = 0
     _by_host: Counter[str] = field(default_factory=Counter)
     _waiting: dict[str, deque[Entry]] = field(default_factory=dict)
     _queued: int = 0
+    _runs: TaskGroup | None = None
+    _sleep: anyio.CancelScope | None = None
+    _ended: anyio.Event | None = None
 
-    def add(self, checks: Iterable[Check]) -> None:
-        """Schedule checks; disabled ones are passed over."""
+    def add(
+        self, checks: Iterable[Check], *, rested: Callable[[Check], bool] = lambda _: True
+    ) -> None:
+        """Schedule checks; disabled ones are passed over. One of a name that is there takes its
+        place. `rested` says which of them have not run for an interval or more.
+        """
         now = self.clock.monotonic()
         for check in checks:
+            self.remove(check.name)
             if check.enabled:
                 phase = offset(check.name, check.interval)
-                entry = Entry(check, phase, check.probe.host)
-                self._push(next_due(now, check.interval, phase), entry)
+                entry = self._entries[check.name] = Entry(check, phase, check.probe.host)
+                begin = first_due if rested(check) else next_due
+                self._push(begin(now, check.interval, phase), entry)
+        if len(self._heap) > 2 * len(self._entries) + 100:
+            self._heap = [item for item in self._heap if not item[2].removed]
+            heapq.heapify(self._heap)
+        self._wake()
+
+    def remove(self, name: str) -> None:
+        """Forget a check; a run of it that goes on is cancelled."""
+        entry = self._entries.pop(name, None)
+        if entry is not None:
+            entry.end()
+            if entry.waiting_since is not None:
+                self._waiting[entry.host].remove(entry)
+                self._queued -= 1
+
+    def drain(self) -> None:
+        """Start no runs until `resume`, and cancel those that go on."""
+        self.drained = True
+        self._waiting.clear()
+        self._queued = 0
+        for entry in self._entries.values():
+            entry.waiting_since = None
+            if entry.scope is not None:
+                entry.scope.cancel()
+
+    def resume(self) -> None:
+        """Run again what comes due."""
+        self.drained = False
+
+    async def now(self, name: str) -> bool:
+        """Run the check as soon as it may, beside its cadence, and return when that run has ended;
+        False if it is not scheduled.
+        """
+        while True:
+            entry = self._entries.get(name)
+            if entry is None or self._runs is None or self.drained:
+                return False
+            if entry.idle and self._free(entry):
+                break
+            await self._next_end()
+        at = self.clock.monotonic()
+        scope = self._start(self._runs, entry, at, at)
+        while entry.scope is scope:
+            await self._next_end()
+        return True
 
     async def run(self) -> None:
         """Start runs as they come due, until cancelled; then the runs are cancelled too."""
         async with anyio.create_task_group() as runs:
+            self._runs = runs
             while True:
                 now = self.clock.monotonic()
                 while self._heap and self._heap[0][0] <= now:
                     due, _, entry = heapq.heappop(self._heap)
-                    self._tick(runs, entry, due, now)
-                if not self._heap:
-                    await anyio.sleep_forever()
+                    if not entry.removed:
+                        self._tick(runs, entry, due, now)
                 # Shorter sleeps than a millisecond would have the loop spin.
-                await self.clock.sleep(max(0.001, self._heap[0][0] - self.clock.monotonic()))
+                rest = (
+                    max(0.001, self._heap[0][0] - self.clock.monotonic()) if self._heap else 3600.0
+                )
+                with anyio.CancelScope() as self._sleep:
+                    await self.clock.sleep(rest)
+                self._sleep = None
 
     def overdue(self) -> float:
         """Seconds since the next run should have been started; 0 while all is on time."""
@@ -114,16 +204,33 @@ class Scheduler:
         self._serial += 1
         heapq.heappush(self._heap, (due, self._serial, entry))
 
+    def _wake(self) -> None:
+        if self._sleep is not None:
+            self._sleep.cancel()
+
+    async def _next_end(self) -> None:
+        if self._ended is None:
+            self._ended = anyio.Event()
+        await self._ended.wait()
+
     def _tick(self, runs: TaskGroup, entry: Entry, due: float, now: float) -> None:
         interval = entry.check.interval
         following = next_due(now, interval, entry.phase)
+        late = now - due > LATE
+        # One that was moved forward (`first_due`) lies off the grid.
+        lost = max(0, round((following - due) / interval) - 1) + late
+        if late:
+            following = first_due(now, interval, entry.phase)
         self._push(following, entry)
-        skipped = round((following - due) / interval) - 1
-        if skipped > 0:
-            self.observer.missed("late", skipped)
-        if entry.waiting_since is not None:
+        if lost:
+            self.observer.missed("late", lost)
+        if late:
+            return
+        if self.drained:
+            self.observer.missed("drained")
+        elif entry.waiting_since is not None:
             self.observer.missed("limit")
-        elif entry.running:
+        elif entry.scope is not None:
             self.observer.missed("overlap")
         elif self._free(entry):
             self._start(runs, entry, due, now)
@@ -138,26 +245,33 @@ class Scheduler:
             self._running < self.limits.total and self._by_host[entry.host] < self.limits.per_host
         )
 
-    def _start(self, runs: TaskGroup, entry: Entry, due: float, now: float) -> None:
-        entry.running = True
+    def _start(self, runs: TaskGroup, entry: Entry, due: float, now: float) -> anyio.CancelScope:
+        entry.scope = scope = anyio.CancelScope()
         entry.waiting_since = None
         self._running += 1
         self._by_host[entry.host] += 1
         self.observer.late(max(0.0, now - due))
         self.observer.occupied(self._running, self._queued)
-        runs.start_soon(self._execute, runs, entry)
+        runs.start_soon(self._execute, runs, entry, scope)
+        return scope
 
-    async def _execute(self, runs: TaskGroup, entry: Entry) -> None:
+    async def _execute(self, runs: TaskGroup, entry: Entry, scope: anyio.CancelScope) -> None:
         try:
-            await self.execute(entry.check)
+            with scope:
+                if not scope.cancel_called:  # before its first step
+                    await self.execute(entry.check)
         finally:
-            entry.running = False
+            entry.scope = None
             self._running -= 1
             self._by_host[entry.host] -= 1
             if not self._by_host[entry.host]:
                 del self._by_host[entry.host]
             self.observer.occupied(self._running, self._queued)
-        self._admit(runs)
+            if self._ended is not None:
+                self._ended.set()
+                self._ended = None
+        if not self.drained:
+            self._admit(runs)
 
     def _admit(self, runs: TaskGroup) -> None:
         """Give the free places to those that wait, as the limits of their hosts allow."""

@@ -6,13 +6,24 @@ from dataclasses import dataclass, replace
 
 from probed.model import Outcome, Result, Transition, Verdict
 
+WINDOW, FLAPS, CALM = 20, 7, 8
+"""A check flaps from so many (7) changes of the outcome among the last 20 runs on, and until there
+was none in so many (8) runs.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """How many runs in a row change the verdict for the worse, and how many for the better."""
+    """How many runs in a row change the verdict for the worse, and how many for the better; and
+    whether the verdict of a check that flaps is held.
+    """
 
     fail_after: int = 2
     recover_after: int = 2
+    damped: bool = True
+
+
+_ORDER = (Verdict.UP, Verdict.DEGRADED, Verdict.DOWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +43,9 @@ class CheckState:
     unjudged: int = 0
     last_run: float | None = None
     last_success: float | None = None
+    outcome: Outcome | None = None
+    changes: int = 0
+    flapping: bool = False
 
     @property
     def healthy(self) -> bool:
@@ -43,8 +57,10 @@ def advance(
     state: CheckState, result: Result, thresholds: Thresholds
 ) -> tuple[CheckState, Transition | None]:
     """The state after the result, and the transition if the verdict has changed."""
-    counted = _count(state, result)
+    counted = _count(state, result, thresholds)
     verdict = _verdict(counted, thresholds)
+    if counted.flapping and verdict in _ORDER and state.verdict in _ORDER:
+        verdict = max(verdict, state.verdict, Verdict.DEGRADED, key=_ORDER.index)
     if verdict is state.verdict:
         return counted, None
     at = result.started_at + result.duration_s
@@ -52,11 +68,13 @@ def advance(
     return changed, Transition(result.check, state.verdict, verdict, at, result)
 
 
-def _count(state: CheckState, result: Result) -> CheckState:
+def _count(state: CheckState, result: Result, thresholds: Thresholds) -> CheckState:
     outcome = result.outcome
     if outcome is Outcome.UNKNOWN:
         return replace(state, unjudged=state.unjudged + 1, last_run=result.started_at)
     ok, failed = outcome is Outcome.OK, outcome is Outcome.FAILED
+    changed = state.outcome is not None and state.outcome is not outcome
+    changes = (state.changes << 1 | changed) & (1 << WINDOW) - 1
     return replace(
         state,
         failed=state.failed + 1 if failed else 0,
@@ -66,7 +84,16 @@ def _count(state: CheckState, result: Result) -> CheckState:
         unjudged=0,
         last_run=result.started_at,
         last_success=state.last_success if failed else result.started_at,
+        outcome=outcome,
+        changes=changes,
+        flapping=thresholds.damped and _flaps(changes, flapping=state.flapping),
     )
+
+
+def _flaps(changes: int, *, flapping: bool) -> bool:
+    if flapping:
+        return changes & (1 << CALM) - 1 != 0
+    return changes.bit_count() >= FLAPS
 
 
 def _verdict(state: CheckState, thresholds: Thresholds) -> Verdict:

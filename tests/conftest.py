@@ -13,8 +13,17 @@ from blockbuster import blockbuster_ctx
 # Imported before any loop runs, as the daemon does: libraries read files while they are imported.
 import probed.telemetry.export  # noqa: F401
 
+# Daemons of tests are not to be found by others; those that are asked say where they are.
+os.environ["PROBED_CONTROL"] = ""
+
 CI = os.environ.get("CI") == "true"
-PROGRAMS = {"nginx": ("nginx",), "prometheus": ("prometheus", "promtool")}
+PROGRAMS = {
+    "faketime": ("faketime",),
+    "iproute2": ("ip", "tc"),
+    "nftables": ("nft",),
+    "nginx": ("nginx",),
+    "prometheus": ("prometheus", "promtool"),
+}
 """The programs of each Debian package that a test may need."""
 
 # Small files in memory, looked at where they are used: a thread would cost twenty times as much.

@@ -228,7 +228,7 @@ def test_a_disabled_check_is_said_to_be_left_out_and_runs_when_named(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["check"], "name the checks to run, or say --all"),
+        (["check"], "name the checks to run, or say --tag or --all"),
         (["check", "okk"], "there is no check 'okk' (did you mean 'ok'?)"),
         (["check", "--al"], "--al"),
         (["check", "--all", "-o", "xml"], "xml"),

@@ -323,3 +323,69 @@ async def test_a_part_of_a_run_that_fails_is_returned_and_the_rest_goes_on() -> 
         ("upstream/a/connect", "connect.refused"),
         ("upstream/b/wait", "timeout.wait"),
     ]
+
+
+class Stopped(FakeClock):
+    """A clock of a process that stands still at times."""
+
+    def stop(self, seconds: float) -> None:
+        self._monotonic += seconds
+
+
+async def judged(script: Callable[[Run, Stopped], object]) -> Result:
+    """The result of a run during which a task watches the loop."""
+    clock = Stopped()
+    runner = Runner(Network(), clock=clock)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(runner.lag.watch)
+        await clock.asleep()
+        probe = Scripted(script=lambda run: script(run, clock))
+        result = await runner.attempt(probe, timeout=10)
+        tasks.cancel_scope.cancel()
+    return result
+
+
+async def test_how_long_it_took_is_not_the_peers_fault_while_the_loop_stood_still() -> None:
+    def script(run: Run, clock: Stopped) -> None:
+        clock.stop(3)
+        run.degraded(Reason.HTTP_SLOW)
+        run.fail(Reason.TIMEOUT_WAIT)
+
+    result = await judged(script)
+    assert result.outcome is Outcome.UNKNOWN
+    assert result.why == (
+        "self.overloaded: The event loop stood still for 2.9 s of this run: not the peer's time."
+    )
+    assert [(f.reason, f.level) for f in result.findings[1:]] == [
+        (Reason.HTTP_SLOW, Outcome.UNKNOWN),
+        (Reason.TIMEOUT_WAIT, Outcome.UNKNOWN),
+    ]
+
+
+async def test_what_has_nothing_to_do_with_time_stands() -> None:
+    def script(run: Run, clock: Stopped) -> None:
+        clock.stop(3)
+        run.degraded(Reason.HTTP_SLOW)
+        run.fail(Reason.TLS_EXPIRED)
+
+    result = await judged(script)
+    assert result.outcome is Outcome.FAILED
+    assert result.worst is not None
+    assert result.worst.reason == Reason.TLS_EXPIRED
+
+
+async def test_a_peer_that_gave_up_while_we_stood_still_is_not_blamed() -> None:
+    def script(run: Run, clock: Stopped) -> None:
+        clock.stop(3)
+        run.fail(Reason.CONNECT_RESET)
+
+    assert (await judged(script)).outcome is Outcome.UNKNOWN
+
+
+async def test_a_short_stop_in_a_long_run_excuses_nothing() -> None:
+    async def script(run: Run, clock: Stopped) -> None:
+        await clock.advance(5)
+        clock.stop(0.4)
+        run.fail(Reason.TIMEOUT_WAIT)
+
+    assert (await judged(script)).outcome is Outcome.FAILED

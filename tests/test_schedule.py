@@ -107,20 +107,158 @@ async def test_after_a_stop_there_is_no_burst_and_what_was_lost_is_counted(bench
     async with bench.running(check()):
         await bench.clock.advance(20)
         before = len(bench.starts)
-        # The machine sleeps for a minute: one run is late, five never were.
-        bench.clock._monotonic += 60  # time passes and nobody wakes
+        bench.clock._monotonic += 60  # time passes and nobody wakes: the machine sleeps
         await bench.clock.advance(0)
+        assert len(bench.starts) == before
+        await bench.clock.advance(10)
+    assert len(bench.starts) - before == 1
+    assert bench.ticks == {"late": 6}
+
+
+async def test_after_a_stop_a_thousand_checks_come_back_at_their_own_places(bench: Bench) -> None:
+    async with bench.running(*(check(f"c{i}", 30.0, f"{i}.test") for i in range(1000))):
+        await bench.clock.advance(30)
+        bench.clock._monotonic += 60
+        before = len(bench.starts)
+        for _ in range(10):
+            begun = len(bench.starts)
+            await bench.clock.advance(1)
+            assert len(bench.starts) - begun < 80
+    assert len(bench.starts) > before
+
+
+async def test_a_check_of_a_long_interval_runs_soon_and_then_on_its_grid(bench: Bench) -> None:
+    async with bench.running(check(interval=3600.0)):
+        await bench.clock.advance(60)
+        assert len(bench.starts) == 1
+        await bench.clock.advance(2 * 3600)
+    assert [at for _, at in bench.starts][1:] == [
+        pytest.approx(offset("web", 3600.0) + n * 3600.0, abs=0.002) for n in range(2)
+    ]
+
+
+async def test_a_check_of_a_long_interval_that_was_passed_over_is_run_soon(bench: Bench) -> None:
+    async with bench.running(check(interval=3600.0)):
+        await bench.clock.advance(offset("web", 3600.0) - 1)
+        bench.clock._monotonic += 60
+        before = len(bench.starts)
+        await bench.clock.advance(60)
+    assert bench.ticks == {"late": 1}
+    assert len(bench.starts) == before + 1
+
+
+async def test_one_that_ran_lately_waits_for_its_turn(bench: Bench) -> None:
+    bench.scheduler.add([check(interval=3600.0)], rested=lambda _: False)
+    async with bench.running():
+        await bench.clock.advance(offset("web", 3600.0) - 1)
+        assert not bench.starts
+
+
+async def test_a_check_that_is_replaced_keeps_its_place_and_its_run_is_cancelled(
+    bench: Bench,
+) -> None:
+    bench.length = 5.0
+    async with bench.running(check()):
+        await bench.clock.advance(offset("web", 10.0) + 1)
+        bench.scheduler.add([check(host="b.test")])
+        await bench.clock.settle()
+        assert bench.loads[-1] == (0, 0)
+        await bench.clock.advance(20)
+    times = [at for name, at in bench.starts if name == "web"]
+    assert [b - a for a, b in pairwise(times)] == [pytest.approx(10.0, abs=0.002)] * 2
+
+
+async def test_a_check_that_is_removed_runs_no_more(bench: Bench) -> None:
+    bench.length = 100.0
+    async with bench.running(check()):
+        await bench.clock.advance(11)
+        bench.scheduler.remove("web")
+        await bench.clock.settle()
+        assert bench.loads[-1] == (0, 0)
+        await bench.clock.advance(100)
+        assert bench.scheduler.overdue() == 0
+    assert len(bench.starts) == 1
+
+
+async def test_a_check_that_waits_and_is_removed_leaves_the_queue() -> None:
+    bench = Bench(FakeClock(), Limits(total=1), length=50.0)
+    async with bench.running(check("a"), check("b")):
+        await bench.clock.advance(10)
+        assert bench.loads[-1] == (1, 1)
+        bench.scheduler.remove("b" if bench.starts[0][0] == "a" else "a")
+        await bench.clock.advance(60)
+    assert {name for name, _ in bench.starts} == {bench.starts[0][0]}
+
+
+async def test_many_changes_leave_nothing_behind(bench: Bench) -> None:
+    async with bench.running(check(interval=86400.0)):
+        for _ in range(1000):
+            bench.scheduler.add([check(interval=86400.0)])
+        assert len(bench.scheduler._heap) < 200
+
+
+async def test_a_check_that_is_added_while_all_sleep_is_run(bench: Bench) -> None:
+    async with bench.running():
         await bench.clock.advance(5)
-    assert len(bench.starts) - before <= 2
-    assert bench.ticks["late"] == 5
+        bench.scheduler.add([check()])
+        await bench.clock.advance(10)
+    assert len(bench.starts) == 1
+
+
+async def test_drained_nothing_is_run_and_what_was_not_is_counted(bench: Bench) -> None:
+    bench.length = 5.0
+    async with bench.running(check()):
+        await bench.clock.advance(offset("web", 10.0) + 1)
+        bench.scheduler.drain()
+        await bench.clock.settle()
+        assert bench.loads[-1] == (0, 0)
+        await bench.clock.advance(30)
+        assert len(bench.starts) == 1
+        assert bench.ticks == {"drained": 3}
+        bench.scheduler.resume()
+        await bench.clock.advance(10)
+    assert len(bench.starts) == 2
+
+
+async def test_now_runs_beside_the_cadence_and_returns_when_it_has_ended(bench: Bench) -> None:
+    bench.length = 1.0
+    async with bench.running(check(interval=1000.0)), anyio.create_task_group() as tasks:
+        ended: list[bool] = []
+
+        async def now() -> None:
+            ended.append(await bench.scheduler.now("web"))
+
+        tasks.start_soon(now)
+        await bench.clock.advance(0.5)
+        assert [name for name, _ in bench.starts] == ["web"]
+        assert not ended
+        await bench.clock.advance(1)
+    assert ended == [True]
+
+
+async def test_now_waits_for_the_run_that_goes_on(bench: Bench) -> None:
+    bench.length = 4.0
+    async with bench.running(check()), anyio.create_task_group() as tasks:
+        await bench.clock.advance(offset("web", 10.0) + 1)
+        tasks.start_soon(bench.scheduler.now, "web")
+        await bench.clock.advance(2)
+        assert len(bench.starts) == 1
+        await bench.clock.advance(8)
+        assert len(bench.starts) >= 2
+        tasks.cancel_scope.cancel()
+
+
+async def test_now_says_that_there_is_no_such_check(bench: Bench) -> None:
+    async with bench.running():
+        assert not await bench.scheduler.now("web")
 
 
 async def test_a_stop_shows_as_lateness(bench: Bench) -> None:
     async with bench.running(check()):
         await bench.clock.advance(offset("web", 10.0) - 1)
-        bench.clock._monotonic += 4
+        bench.clock._monotonic += 1.5
         await bench.clock.advance(0.01)
-    assert bench.lateness == [pytest.approx(3.0, abs=0.1)]
+    assert bench.lateness == [pytest.approx(0.5, abs=0.1)]
 
 
 async def test_no_more_runs_than_the_limit_and_those_that_wait_come_next() -> None:

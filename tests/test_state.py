@@ -39,6 +39,32 @@ def test_one_failure_is_not_down_and_two_in_a_row_are() -> None:
     assert verdicts("ofofof") == "UUUUUU"
 
 
+def test_a_check_that_keeps_changing_is_not_called_well() -> None:
+    assert verdicts("ofofofofofof") == "UUUUUUUGGGGG"
+    assert verdicts("ododododododod")[-1] == "G"
+
+
+def test_a_check_that_flaps_stays_down_until_it_is_calm() -> None:
+    flapping = "offoo" * 4
+    seen = verdicts(flapping + "o" * 10)
+    assert seen.index("D") < 6
+    assert seen.rindex("D") == len(flapping) + 5
+    assert seen[-1] == "U"
+    assert "U" not in seen[16:24]
+
+
+def test_a_check_that_flaps_still_goes_down() -> None:
+    assert verdicts("of" * 5 + "ff")[-1] == "D"
+
+
+def test_without_damping_every_change_is_a_verdict() -> None:
+    assert verdicts("offoo" * 4, Thresholds(2, 2, damped=False)) == "UUDDU" + "UUDDU" * 3
+
+
+def test_single_failures_far_apart_are_not_flapping() -> None:
+    assert set(verdicts("oooooooof" * 6)) == {"U"}
+
+
 def test_a_check_that_never_worked_is_pending_until_it_is_down() -> None:
     assert verdicts("ff") == "PD"
 
@@ -105,7 +131,7 @@ def test_healthy_means_up_with_nothing_pending() -> None:
 def test_down_only_after_enough_failures_and_up_only_after_enough_good(
     outcomes: str, fail_after: int, recover_after: int
 ) -> None:
-    seen = "P" + verdicts(outcomes, Thresholds(fail_after, recover_after))
+    seen = "P" + verdicts(outcomes, Thresholds(fail_after, recover_after, damped=False))
     judged = ""
     for sign, old, new in zip(outcomes, seen, seen[1:], strict=False):
         judged += sign if sign != "u" else ""

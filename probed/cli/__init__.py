@@ -10,7 +10,7 @@ from typing import Any
 import click
 from click.exceptions import Exit
 
-from probed.cli.commands import check, config, demo, list_checks, run
+from probed.cli.commands import check, config, demo, drain, list_checks, reload, run, status
 from probed.version import __version__
 
 UNKNOWN = 3
@@ -47,8 +47,11 @@ def cli() -> None:
 cli.add_command(check)
 cli.add_command(config)
 cli.add_command(demo)
+cli.add_command(drain)
 cli.add_command(list_checks)
+cli.add_command(reload)
 cli.add_command(run)
+cli.add_command(status)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import fnmatch
 import time
 from collections.abc import Callable, Sequence
 
@@ -12,7 +10,8 @@ import click
 
 from probed.cli.outputs import Output, Writer
 from probed.cli.terminal import Progress
-from probed.config import Check, Config
+from probed.config import Check, Config, SelectionError
+from probed.config import select as config_select
 from probed.fields import parse_duration
 from probed.model import Outcome, Result
 from probed.runner import Runner
@@ -23,34 +22,17 @@ PAUSE = 1.0
 """Seconds between two runs of a check that is waited for."""
 
 
-def select(config: Config, names: Sequence[str], *, everything: bool) -> list[Check]:
-    """The checks of these names and patterns (`gateway*`), or all that are enabled, in the order of
-    the configuration. A disabled check runs where it is named, not where a pattern matches it.
-
-    Raises click.UsageError for a name or a pattern that matches nothing.
-    """
-    known = {check.name: check for check in config.checks}
-    wanted: set[str] = set()
-    matched: set[str] = set()
-    for name in names:
-        if name in known:
-            wanted.add(name)
-            continue
-        found = fnmatch.filter(known, name) if set(name) & set("*?[") else []
-        if not found:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f" (did you mean {close[0]!r}?)" if close else "; see `probed list`"
-            raise click.UsageError(f"there is no check {name!r}{hint}")
-        matched.update(found)
-    if everything:
-        matched.update(known)
-    left_out = [n for n in known if n in matched - wanted and not known[n].enabled]
-    if left_out:
-        click.echo(f"not run, disabled in the configuration: {', '.join(left_out)}", err=True)
-    selected = [c for c in config.checks if c.name in wanted or (c.name in matched and c.enabled)]
-    if not selected:
-        raise click.UsageError("nothing is selected: every check is disabled")
-    return selected
+def select(
+    config: Config, names: Sequence[str], tags: Sequence[str] = (), *, everything: bool
+) -> Sequence[Check]:
+    """The checks that are meant; see `probed.config.select`. Raises click.UsageError."""
+    try:
+        selection = config_select(config, names, tags=tags, everything=everything)
+    except SelectionError as error:
+        raise click.UsageError(str(error)) from None
+    if selection.warning:
+        click.echo(selection.warning, err=True)
+    return selection.checks
 
 
 def parse_deadline(text: str) -> float:

@@ -15,6 +15,14 @@ config_option = click.option(
     "-c", "--config", "path", metavar="FILE",
     help="Configuration; else $PROBED_CONFIG, ./probed.yaml, /etc/probed/probed.yaml.",
 )  # fmt: skip
+socket_option = click.option(
+    "--socket", "path", metavar="PATH",
+    help="The daemon's control socket; else $PROBED_CONTROL, or the usual places.",
+)  # fmt: skip
+tag_option = click.option(
+    "--tag", "tags", multiple=True, metavar="TAG",
+    help="Those checks that have the tag. May be repeated: any of the tags will do.",
+)  # fmt: skip
 BAD_CONFIGURATION = 78
 """EX_CONFIG of sysexits.h: a service manager must not restart on it."""
 
@@ -22,6 +30,7 @@ BAD_CONFIGURATION = 78
 @click.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--all", "everything", is_flag=True, help="Run every check that is enabled.")
+@tag_option
 @click.option(
     "-o", "--output", "outputs", multiple=True, metavar="FORMAT[=FILE]",
     help="How results are written: text, json, jsonl, junit, nagios or github; to standard output, "
@@ -40,6 +49,7 @@ def check(
     names: tuple[str, ...],
     *,
     everything: bool,
+    tags: tuple[str, ...],
     outputs: tuple[str, ...],
     until: str | None,
     deadline: str | None,
@@ -48,19 +58,20 @@ def check(
 ) -> int:
     """Run checks once, as the daemon would, and say what was found.
 
-    A NAME may be a pattern, such as 'gateway*'.
+    A NAME may be a pattern, such as 'gateway*'. Where both are given, those of the names and those
+    of the tags are run.
     """
     from probed.cli import checking  # noqa: PLC0415
     from probed.cli.outputs import parse_outputs  # noqa: PLC0415
 
     config = _load(path, code=3)
-    if not names and not everything:
-        raise click.UsageError("name the checks to run, or say --all")
+    if not names and not tags and not everything:
+        raise click.UsageError("name the checks to run, or say --tag or --all")
     parsed = parse_outputs(outputs)
     if deadline is not None and until is None:
         raise click.UsageError("--deadline goes with --until ok")
     patience = 0.0 if until is None else checking.parse_deadline(deadline or "2m")
-    selected = checking.select(config, names, everything=everything)
+    selected = checking.select(config, names, tags, everything=everything)
     return checking.run(config, selected, outputs=parsed, verbose=verbose, patience=patience)
 
 
@@ -70,19 +81,55 @@ def run(*, path: str | None) -> int:
     """Run the daemon until SIGTERM or SIGINT."""
     from probed.cli import daemon  # noqa: PLC0415
 
-    return daemon.run(_load(path, code=BAD_CONFIGURATION), refused=BAD_CONFIGURATION)
+    config = _load(path, code=BAD_CONFIGURATION)
+    return daemon.run(config, path, refused=BAD_CONFIGURATION)
+
+
+@click.command()
+@socket_option
+def reload(*, path: str | None) -> int:
+    """Have the daemon read its configuration again; a bad one changes nothing, and exits with 3."""
+    from probed.cli import control  # noqa: PLC0415
+
+    return control.reload(path)
+
+
+@click.command()
+@click.option(
+    "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
+@socket_option
+def status(*, output: str, path: str | None) -> int:
+    """Show what the daemon says of its checks. The exit code is that of the worst."""
+    from probed.cli import control  # noqa: PLC0415
+
+    return control.status(path, output)
+
+
+@click.command()
+@click.option("--for", "duration", metavar="DURATION", help="Go on by itself after that, e.g. 10m.")
+@click.option("--end", is_flag=True, help="Go on.")
+@socket_option
+def drain(*, duration: str | None, end: bool, path: str | None) -> int:
+    """Have the daemon run no checks: what is about to be stopped must not be seen as failing."""
+    from probed.cli import control  # noqa: PLC0415
+
+    if duration is not None and end:
+        raise click.UsageError("say --for or --end, not both")
+    return control.drain(path, duration=duration, end=end)
 
 
 @click.command(name="list")
 @click.option(
     "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True
 )
+@tag_option
 @config_option
-def list_checks(*, output: str, path: str | None) -> None:
-    """List the checks of the configuration."""
+def list_checks(*, output: str, tags: tuple[str, ...], path: str | None) -> None:
+    """List the checks of the configuration, or those of a tag."""
     from probed.cli import listing  # noqa: PLC0415
 
-    listing.show(_load(path, code=3), output)
+    listing.show(_load(path, code=3), output, tags)
 
 
 @click.group()
@@ -100,12 +147,43 @@ def config_check(*, path: str | None) -> None:
 
 
 @config.command(name="show")
+@click.argument("name", required=False)
+@click.option(
+    "--origin", "origins", is_flag=True, help="Say behind each value where it was written."
+)
 @config_option
-def config_show(*, path: str | None) -> None:
-    """Print the effective configuration, defaults applied and secrets masked."""
-    from probed.config import show  # noqa: PLC0415
+def config_show(*, name: str | None, origins: bool, path: str | None) -> None:
+    """Print the effective configuration, or that of one check, defaults applied, secrets masked."""
+    from probed.cli import listing  # noqa: PLC0415
 
-    click.echo(show(_load(path, code=3)), nl=False)
+    listing.effective(_load(path, code=3, origins=origins), name, origins=origins)
+
+
+@config.command(name="diff")
+@click.option(
+    "--against", metavar="FILE", help="The old configuration; else that of the running daemon."
+)
+@config_option
+@click.option(
+    "--socket", metavar="PATH",
+    help="The daemon's control socket; else $PROBED_CONTROL, or the usual places.",
+)  # fmt: skip
+def config_diff(*, against: str | None, path: str | None, socket: str | None) -> int:
+    """Say which checks were added (+), removed (-) or changed (~). Exits with 0 if none, 1 if any.
+
+    Without --against the daemon says what a reload would change; it knows its own file.
+    """
+    from probed.cli import listing  # noqa: PLC0415
+
+    if against is not None:
+        if socket is not None:
+            raise click.UsageError("say --against or --socket, not both")
+        return listing.difference(_load(against, code=3), _load(path, code=3))
+    if path is not None:
+        raise click.UsageError("the daemon knows its own file: say --against FILE, or leave out -c")
+    from probed.cli import control  # noqa: PLC0415
+
+    return listing.differing(control.request("diff", socket)["lines"])
 
 
 @config.command(name="schema")
@@ -129,7 +207,7 @@ def demo(*, broken: tuple[str, ...], seconds: float | None) -> int:
     return demonstration.run(broken, seconds)
 
 
-def _load(path: str | None, *, code: int) -> Config:
+def _load(path: str | None, *, code: int, origins: bool = False) -> Config:
     """The configuration; with a bad one, every mistake on standard error and the exit code."""
     from pathlib import Path  # noqa: PLC0415
 
@@ -145,7 +223,7 @@ def _load(path: str | None, *, code: int) -> Config:
         if code == BAD_CONFIGURATION:
             # Once at the start of a long life; it costs more than a one-shot check does.
             check_foreign_probes_package()
-        config = load(find_config(given, os.environ, Path.cwd()), Registry())
+        config = load(find_config(given, os.environ, Path.cwd()), Registry(), origins=origins)
     except (ConfigError, RegistryError) as error:
         click.echo(str(error), err=True)
         raise Exit(code) from None

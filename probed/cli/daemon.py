@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+from pathlib import Path
 
 import anyio
 import click
@@ -12,18 +13,23 @@ from anyio.abc import TaskStatus
 from probed.app import App
 from probed.cli.logs import set_up_logging
 from probed.cli.loop import run_on_loop
-from probed.config import Config
+from probed.config import Config, find_config, load
+from probed.registry import Registry
 
 log = logging.getLogger("probed")
 
 
-def run(config: Config, *, refused: int) -> int:
+def run(config: Config, path: str | None, *, refused: int) -> int:
     """Run until SIGTERM or SIGINT; 0 then. `refused` where an address cannot be listened on or a
-    telemetry setting of the environment is wrong.
+    telemetry setting of the environment is wrong. On SIGHUP the file is read again.
     """
     set_up_logging(config.redactor)
+
+    def load_again() -> Config:
+        return load(find_config(None if path is None else Path(path)), Registry())
+
     try:
-        run_on_loop(serve, App(config))
+        run_on_loop(serve, App(config, load=load_again))
     except (ValueError, OSError) as error:
         text = (error.strerror if isinstance(error, OSError) else None) or str(error)
         click.echo(f"probed: {text}", err=True)
@@ -45,7 +51,7 @@ async def serve(app: App) -> None:
 
     async with anyio.create_task_group() as tasks:
         # Before anything else, so that a signal during the start is not lost.
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             await tasks.start(run_app)
             if not failed:
                 log.info(
@@ -53,6 +59,9 @@ async def serve(app: App) -> None:
                     sum(check.enabled for check in app.config.checks), app.metrics_url, app.api_url,
                 )  # fmt: skip
             async for received in signals:
+                if received == signal.SIGHUP:
+                    tasks.start_soon(app.reloader.reload)
+                    continue
                 log.info("%s: stopping", signal.Signals(received).name)
                 app.stop()
     if failed:

@@ -1,18 +1,27 @@
-"""`probed list` and `probed config`: what the configuration holds."""
+"""`probed list` and `probed config`: what the configuration holds, and what would change."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from difflib import get_close_matches
 
 import click
 
-from probed.config import Config, schema
+from probed.config import Config, SelectionError, diff, schema
+from probed.config import show as config_show
+from probed.config.selection import with_tags
 from probed.fields import format_duration
 from probed.registry import Registry
 
 
-def show(config: Config, output: str) -> None:
-    """A line for each check, or a JSON document."""
+def show(config: Config, output: str, tags: Sequence[str] = ()) -> None:
+    """A line for each check, or a JSON document. Raises click.UsageError for a tag of no check."""
+    try:
+        tagged = with_tags(config, tags)
+    except SelectionError as error:
+        raise click.UsageError(str(error)) from None
+    checks = [check for check in config.checks if not tags or check.name in tagged]
     if output == "json":
         click.echo(
             json.dumps(
@@ -26,18 +35,19 @@ def show(config: Config, output: str) -> None:
                             "timeout_s": check.timeout,
                             "severity": check.severity.value,
                             "labels": dict(check.labels),
+                            "tags": list(check.tags),
                             "enabled": check.enabled,
                         }
-                        for check in config.checks
+                        for check in checks
                     ]
                 },
                 indent=2,
             )
         )
         return
-    width = max(len(check.name) for check in config.checks)
-    kinds = max(len(check.probe.kind) for check in config.checks)
-    for check in config.checks:
+    width = max(len(check.name) for check in checks)
+    kinds = max(len(check.probe.kind) for check in checks)
+    for check in checks:
         every = "disabled" if not check.enabled else f"every {format_duration(check.interval)}"
         click.echo(
             f"{check.name:<{width}}  {check.probe.kind:<{kinds}}  {every:<10}  "
@@ -49,6 +59,27 @@ def valid(config: Config) -> None:
     enabled = sum(check.enabled for check in config.checks)
     rate = sum(1 / check.interval for check in config.checks if check.enabled)
     click.echo(f"valid: {len(config.checks)} checks, {enabled} enabled, {rate:.2f} runs per second")
+
+
+def effective(config: Config, name: str | None, *, origins: bool) -> None:
+    """The configuration as it is in force, or one check of it."""
+    if name is not None and name not in {check.name for check in config.checks}:
+        close = get_close_matches(name, [check.name for check in config.checks], 1)
+        hint = f" (did you mean {close[0]!r}?)" if close else "; see `probed list`"
+        raise click.UsageError(f"there is no check {name!r}{hint}")
+    click.echo(config_show(config, name=name, origins=origins), nl=False)
+
+
+def difference(old: Config, new: Config) -> int:
+    """What is to be added, removed or changed to come from one to the other; 1 if anything."""
+    return differing(diff.lines(diff.compare(old, new)))
+
+
+def differing(lines: Sequence[str]) -> int:
+    """Print what differs; 1 if there is anything."""
+    for line in lines:
+        click.echo(line)
+    return 1 if lines else 0
 
 
 def print_schema() -> None:

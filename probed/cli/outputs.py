@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -16,25 +15,15 @@ from probed.cli.terminal import style_for
 from probed.config import Check
 from probed.model import Result
 from probed.output import (
+    FORMATS,
     Report,
     Style,
-    render_github,
-    render_json,
-    render_junit,
+    json_line,
+    render,
     render_markdown,
-    render_nagios,
     render_result,
     render_summary,
-    result_document,
 )
-
-FORMATS = ("text", "json", "jsonl", "junit", "nagios", "github")
-_WHOLE = {
-    "json": render_json,
-    "junit": render_junit,
-    "nagios": render_nagios,
-    "github": render_github,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +84,7 @@ class Writer:
     def take(self, result: Result) -> None:
         self._results[result.check] = result
         if self._live == "jsonl":
-            _print(_json_line(result))
+            _print(json_line(result))
         while self._live == "text" and self._waiting and self._waiting[0] in self._results:
             _print(render_result(self._results[self._waiting.pop(0)], self._style))
 
@@ -113,30 +102,16 @@ class Writer:
         )
         if self._live == "text":
             _print(render_summary(report.results, duration_s, self._style))
-        elif self._live in _WHOLE:
-            _print(_WHOLE[self._live](report))
+        elif self._live != "jsonl":
+            _print(render(self._live, report, self._style))
         for output in self._outputs:
             if output.path is not None:
                 plain = Style(verbose=self._style.verbose, name_width=self._style.name_width)
-                text = _whole(output.format, report, plain) + "\n"
-                _write(output.path, text, append=False)
+                write(output.path, render(output.format, report, plain) + "\n")
         summary = os.environ.get("GITHUB_STEP_SUMMARY")
         if summary and any(output.format == "github" for output in self._outputs):
-            _write(Path(summary), render_markdown(report), append=True)
+            write(Path(summary), render_markdown(report), append=True)
         return report
-
-
-def _whole(name: str, report: Report, style: Style) -> str:
-    if name == "jsonl":
-        return "\n".join(map(_json_line, report.results))
-    if name == "text":
-        lines = [render_result(result, style) for result in report.results]
-        return "\n".join([*lines, render_summary(report.results, report.duration_s, style)])
-    return _WHOLE[name](report)
-
-
-def _json_line(result: Result) -> str:
-    return json.dumps(result_document(result), allow_nan=False)
 
 
 def _print(text: str) -> None:
@@ -144,7 +119,7 @@ def _print(text: str) -> None:
     sys.stdout.flush()
 
 
-def _write(path: Path, text: str, *, append: bool) -> None:
+def write(path: Path, text: str, *, append: bool = False) -> None:
     """Write a new file whole or not at all; what is added to, a pipe or a device, as it is."""
     try:
         if append or (path.exists() and not path.is_file()):

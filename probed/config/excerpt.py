@@ -29,11 +29,11 @@ class Excerpts:
     def __init__(self, text: str) -> None:
         self._text = text
         self._lines: list[str] | None = None
-        self._hidden: list[tuple[tuple[int, int], tuple[int, int]]] = []
+        self._hidden: set[tuple[tuple[int, int], tuple[int, int]]] = set()
 
     def hide(self, start: tuple[int, int], end: tuple[int, int]) -> None:
         """Mask what stands between two marks, the second not included."""
-        self._hidden.append((start, end))
+        self._hidden.add((start, end))
 
     def at(self, mark: tuple[int, int]) -> str:
         """The character at a mark; nothing at the end of a line."""
@@ -79,10 +79,10 @@ class Excerpts:
     def _spans(self, row: int, length: int) -> list[tuple[int, int]]:
         """What is hidden of a line: from column to column, in order and apart from each other."""
         spans: list[tuple[int, int]] = []
-        for start, end in sorted(self._hidden):
+        for start, end in sorted(s for s in self._hidden if s[0][0] <= row <= s[1][0]):
             left = start[1] if start[0] == row else 0
             right = end[1] if end[0] == row else length
-            if start[0] > row or end < (row, 0) or right <= left:
+            if right <= left:
                 continue
             if spans and left <= spans[-1][1]:
                 left, right = spans[-1][0], max(spans.pop()[1], right)

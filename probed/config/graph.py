@@ -38,15 +38,15 @@ def check_names(values: Values, checks: Sequence[Named]) -> None:
             continue
         first = known.setdefault(check.name, check)
         if first is not check:
-            line = first.part("name").start[0] + 1
+            node = check.part("name")
+            where = values.files.place(first.part("name").start, node.start)
             values.wrong(
-                check.part("name"), f"{check.path}.name", "the name is not unique",
-                f"the check in line {line} has it",
-            )  # fmt: skip
+                node, f"{check.path}.name", "the name is not unique", f"the check in {where} has it"
+            )
     edges: dict[str, list[str]] = {}
     for check in known.values():
         edges[check.name] = [*_known_parents(values, check, known)]
-    for cycle in _cycles(edges):
+    for cycle in cycles(edges):
         check = known[cycle[0]]
         names = cycle if len(cycle) <= _SHOWN else [*cycle[:_SHOWN], "…"]
         values.wrong(
@@ -61,14 +61,14 @@ def _known_parents(values: Values, check: Named, known: dict[str, Named]) -> Ite
         node, path = check.part("depends_on", at), f"{check.path}.depends_on[{at}]"
         if parent in known:
             yield parent
-        else:
+        elif values.files.complete:
             # Likeness costs time, and nobody reads thousands of hints.
             close = get_close_matches(parent, known, 1) if values.hints else []
             remedy = f"did you mean `{close[0]}`?" if close else "write the name of another check"
             values.wrong(node, path, "there is no check of that name", remedy)
 
 
-def _cycles(edges: dict[str, list[str]]) -> Iterator[list[str]]:
+def cycles(edges: dict[str, list[str]]) -> Iterator[list[str]]:
     """Circles, each from the name that stands first in the file. Chains may be long: no recursion."""
     done: set[str] = set()
     for root, parents in edges.items():

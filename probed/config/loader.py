@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeVar
 
-from probed.config.checks import read_checks
-from probed.config.model import Config, Otlp, Position, Service, Telemetry
+from probed.config.checks import Checks
+from probed.config.defaults import read_defaults
+from probed.config.files import Files
+from probed.config.include import Includes
+from probed.config.kinds import Kinds
+from probed.config.model import Config, Otlp, Position, Service, Spool, Telemetry
+from probed.config.origins import origins_of
 from probed.config.problems import ConfigError, Problem
-from probed.config.settings import CommonSettings, ServiceSettings, Settings, TelemetrySettings
-from probed.config.source import FILE, Node, Source, read_text
+from probed.config.reading import read_text
+from probed.config.settings import ServiceSettings, Settings, TelemetrySettings
+from probed.config.source import Node, Source
+from probed.config.templates import Templates
 from probed.config.values import Values
 from probed.redact import Redactor
 from probed.registry import Registry
 
-SECTIONS = ("service", "telemetry", "defaults", "checks")
+INCLUDED = ("include", "templates", "checks")
+"""What an included file may hold."""
+SECTIONS = ("service", "telemetry", "defaults", *INCLUDED)
 PLACES = ("./probed.yaml", "/etc/probed/probed.yaml")
 _CHECKS = "write `checks:` and below it a list of checks, each with `name` and `probe`"
 _Section = TypeVar("_Section", bound=Settings)
@@ -47,11 +56,25 @@ def find_config(
     ])  # fmt: skip
 
 
-def load(path: Path, registry: Registry, environ: Mapping[str, str] | None = None) -> Config:
-    """The configuration of a file. Raises ConfigError with all that is wrong."""
-    return loads(
-        read_text(path), registry, name=str(path), environ=environ, base=path.absolute().parent
-    )
+def load(
+    path: Path,
+    registry: Registry,
+    environ: Mapping[str, str] | None = None,
+    *,
+    origins: bool = False,
+) -> Config:
+    """The configuration of a file and of those that it includes. Raises ConfigError with all that
+    is wrong. With `origins` it knows where each value was written.
+    """
+    full = path.absolute()
+    try:
+        text = read_text(path)
+    except ValueError as error:
+        raise ConfigError([Problem(Position(str(path), 0, 0), "", str(error))], [full]) from None
+    files = Files()
+    files.read[full] = None
+    files.add(text, str(path), full.parent)
+    return _load(files, registry, environ, full, origins=origins)
 
 
 def loads(
@@ -61,42 +84,105 @@ def loads(
     name: str = "probed.yaml",
     environ: Mapping[str, str] | None = None,
     base: Path | None = None,
+    origins: bool = False,
 ) -> Config:
     """The configuration of a text; relative paths in it count from `base`."""
-    source = Source(text, name)
-    values = Values(source, os.environ if environ is None else environ, base)
-    config = None if not source.valid else _read(source, values, registry)
-    if config is None or source.drafts:
-        raise source.error(Redactor(values.secrets.known | values.hidden))
+    files = Files()
+    files.add(text, name, base)
+    return _load(files, registry, environ, None, origins=origins)
+
+
+def _load(
+    files: Files,
+    registry: Registry,
+    environ: Mapping[str, str] | None,
+    path: Path | None,
+    *,
+    origins: bool,
+) -> Config:
+    values = Values(files, os.environ if environ is None else environ)
+    config = _read(values, registry, path, origins=origins) if files.sources[0].valid else None
+    read = tuple(dict.fromkeys(each.absolute() for each in (*files.read, *values.secrets.files)))
+    error = files.error(Redactor(values.secrets.known | values.hidden), read)
+    if error is not None or config is None:
+        raise error or ConfigError([])
     return replace(
         config,
         redactor=Redactor(values.secrets.known),
-        warnings=tuple(values.secrets.warnings),
+        warnings=tuple(values.warnings),
+        path=path,
+        files=read,
+        globs=tuple(dict.fromkeys(files.globs)),
     )
 
 
-def _read(source: Source, values: Values, registry: Registry) -> Config | None:
-    root = source.root
+def _read(values: Values, registry: Registry, path: Path | None, *, origins: bool) -> Config | None:
+    main = values.files.sources[0]
+    root = main.root
     if root is None or (root.value is None and root.plain):
-        source.problem(FILE, "", "is empty", _CHECKS)
+        main.problem(main.whole, "", "is empty", _CHECKS)
         return None
     if not isinstance(root.value, dict):
-        source.problem(root.start, "", "must be a mapping", _CHECKS)
+        main.problem(root.start, "", "must be a mapping", _CHECKS)
         return None
-    _refuse_unknown(source, root, root.value)
+    Includes(values, path).read()
+    roots = [written for source in values.files.sources if (written := _written(values, source))]
     service = _section(values, root.value, "service", ServiceSettings)
     telemetry = _section(values, root.value, "telemetry", TelemetrySettings)
-    defaults = _section(values, root.value, "defaults", CommonSettings)
-    if "checks" not in root.value:
-        source.problem(FILE, "checks", "is missing", _CHECKS)
+    kinds = Kinds(values, registry)
+    defaults = read_defaults(values, root.value.get("defaults"), kinds)
+    templates = Templates(values, kinds, defaults.kinds)
+    templates.read([each["templates"] for each in roots if "templates" in each])
+    sections = [each["checks"] for each in roots if "checks" in each]
+    if not sections:
+        if values.files.complete:
+            main.problem(main.whole, "checks", "is missing", _CHECKS)
         return None
-    checks = read_checks(values, root.value["checks"], registry, defaults)
-    return Config(
+    reader = Checks(values, kinds, defaults, templates)
+    checks = reader.read(sections)
+    templates.warn()
+    config = Config(
         checks=checks,
         redactor=Redactor(),
         service=Service(**service.written),
         telemetry=_telemetry(telemetry),
     )
+    if origins:
+        config = replace(
+            config, origins=origins_of(values.files, root, defaults, config, reader.nodes)
+        )
+    return config
+
+
+def _written(values: Values, source: Source) -> Mapping[str, Node]:
+    """What a file holds, of that which it may hold."""
+    root = source.root
+    if not source.valid or root is None or (root.value is None and root.plain):
+        return {}
+    if not isinstance(root.value, dict):
+        values.wrong(root, "", "must be a mapping", f"write {_listed(INCLUDED)}")
+        return {}
+    allowed = INCLUDED if source.number else SECTIONS
+    for key, node in root.value.items():
+        if key in allowed:
+            continue
+        values.files.hide(node.start, node.end)
+        if key in SECTIONS:
+            values.files.problem(
+                root.keys[key], key, "belongs into the main file",
+                f"move it to {values.files.sources[0].name}; included files may hold {_listed(INCLUDED)}",
+            )  # fmt: skip
+        else:
+            close = get_close_matches(key, [name for name in allowed if name not in root.value], 1)
+            values.files.problem(
+                root.keys[key], key, "unknown key",
+                f"did you mean `{close[0]}`?" if close else f"known are {_listed(allowed)}",
+            )  # fmt: skip
+    return {key: node for key, node in root.value.items() if key in allowed}
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names)
 
 
 def _section(values: Values, root: Mapping[str, Node], key: str, model: type[_Section]) -> _Section:
@@ -107,15 +193,8 @@ def _section(values: Values, root: Mapping[str, Node], key: str, model: type[_Se
 
 
 def _telemetry(settings: TelemetrySettings) -> Telemetry:
-    return Telemetry(**{**settings.written, "otlp": Otlp(**settings.otlp.written)})
-
-
-def _refuse_unknown(source: Source, root: Node, written: Mapping[str, Node]) -> None:
-    for key, node in written.items():
-        if key not in SECTIONS:
-            close = get_close_matches(key, [name for name in SECTIONS if name not in written], 1)
-            source.excerpts.hide(node.start, node.end)
-            source.problem(
-                root.keys[key], key, "unknown key",
-                f"did you mean `{close[0]}`?" if close else f"known are {', '.join(SECTIONS)}",
-            )  # fmt: skip
+    parts = {
+        "otlp": Otlp(**settings.otlp.written),
+        "spool": Spool(**settings.spool.written),
+    }
+    return Telemetry(**(settings.written | parts))

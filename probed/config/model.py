@@ -43,9 +43,12 @@ class Check:
     recover_after: int = 2
     severity: Severity = Severity.P2
     labels: Mapping[str, str] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
     depends_on: tuple[str, ...] = ()
     runbook: str | None = None
     enabled: bool = True
+    reference: bool = False
+    flap_damping: bool = True
     position: Position | None = field(default=None, compare=False)
     written: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
@@ -63,6 +66,8 @@ class Service:
     concurrency: int = 100
     concurrency_per_host: int = 10
     resolvers: tuple[str, ...] = ()
+    watch: bool = False
+    control: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,16 @@ class Otlp:
 
 
 @dataclass(frozen=True, slots=True)
+class Spool:
+    """How much telemetry waits on disk for a collector: bytes by lane, and seconds for traces."""
+
+    fail: int = 128 << 20
+    ok: int = 64 << 20
+    metrics: int = 32 << 20
+    age: float = 86400.0
+
+
+@dataclass(frozen=True, slots=True)
 class Telemetry:
     """What is exported and how often. `trace_ratio` is that of the healthy runs."""
 
@@ -85,14 +100,40 @@ class Telemetry:
     trace_ratio: float | None = None
     phase_histogram: bool = False
     otlp: Otlp = field(default_factory=Otlp)
+    spool: Spool = field(default_factory=Spool)
+
+
+@dataclass(frozen=True, slots=True)
+class Glob:
+    """A pattern of file names, such as `conf.d/*.yaml`, below a folder."""
+
+    folder: Path
+    pattern: str
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a value was written, in words; `mapping` where it is the part below that was."""
+
+    where: str
+    mapping: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """One whole, valid configuration. `warnings` are for the person who wrote it."""
+    """One whole, valid configuration. `warnings` are for the person who wrote it.
+
+    `path` is the main file; `files` are all that were read, those of secrets included, and `globs`
+    what was looked for. `origins` has, where they were asked for, the places of values by the name
+    of the check (empty: the other sections) and by path.
+    """
 
     checks: tuple[Check, ...]
     redactor: Redactor
     service: Service = field(default_factory=Service)
     telemetry: Telemetry = field(default_factory=Telemetry)
     warnings: tuple[str, ...] = ()
+    path: Path | None = None
+    files: tuple[Path, ...] = ()
+    globs: tuple[Glob, ...] = ()
+    origins: Mapping[str, Mapping[str, Origin]] = field(default_factory=dict, repr=False)

@@ -55,11 +55,15 @@ def locate(root: Place, loc: tuple[int | str, ...]) -> Place:
             inner = shape.fields.get(part) or shape.values or ANY
             path = f"{place.path}.{part}" if place.path else part
             if part in value:
-                place = Place(value[part], inner, path, place.node, shape.fields, part)
+                node = value[part]
+                path = path if node.shared is None else node.shared.path
+                place = Place(node, inner, path, place.node, shape.fields, part)
             elif part == "[key]":
                 return replace(place, is_key=True)
             elif at == len(loc) - 1 and part in shape.fields:
                 return Place(place.node, inner, path, place.node, shape.fields, part)
         elif isinstance(value, list) and isinstance(part, int) and part < len(value):
-            place = Place(value[part], shape.items or ANY, f"{place.path}[{part}]")
+            node = value[part]
+            path = f"{place.path}[{part}]" if node.shared is None else node.shared.path
+            place = Place(node, shape.items or ANY, path)
     return place

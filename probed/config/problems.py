@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from probed.config.model import Position
 
@@ -31,11 +32,13 @@ class Problem:
 
 
 class ConfigError(Exception):
-    """A configuration that cannot be used. All its problems, in the order of the file."""
+    """A configuration that cannot be used. All its problems, in the order of the files, the main
+    one first; `files` are those that were read or looked for.
+    """
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
-        unique = dict.fromkeys(problems)
-        self.problems = sorted(unique, key=_place)
+    def __init__(self, problems: Iterable[Problem], files: Iterable[Path] = ()) -> None:
+        self.problems = list(dict.fromkeys(problems))
+        self.files = tuple(files)
         super().__init__(str(self))
 
     def __str__(self) -> str:
@@ -44,7 +47,3 @@ class ConfigError(Exception):
         if more > 0:
             lines.append(f"and {more} more")
         return "\n".join(lines)
-
-
-def _place(problem: Problem) -> tuple[str, int, int]:
-    return problem.position.file, problem.position.line, problem.position.column

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import BaseModel
 
 from probed.config.excerpt import names_secret
-from probed.config.source import read_bounded
+from probed.config.reading import read_bounded
 from probed.fields import Url
 
 WRITE = "write {env: NAME}, {file: PATH} or {credential: NAME}"
@@ -54,13 +54,13 @@ def in_urls(value: object) -> Iterator[str]:
 
 
 class Secrets:
-    """Finds secrets, and remembers them for the redactor. `warnings` are for people."""
+    """Finds secrets, and remembers them for the redactor. Each file is read once."""
 
-    def __init__(self, environ: Mapping[str, str], base: Path | None) -> None:
+    def __init__(self, environ: Mapping[str, str], warnings: dict[str, None]) -> None:
         self._environ = environ
-        self._base = base
+        self._warnings = warnings
         self.known: set[str] = set()
-        self.warnings: dict[str, None] = {}
+        self.files: dict[Path, str | SecretError] = {}
 
     def add(self, secret: str) -> None:
         self.known.add(secret)
@@ -68,12 +68,15 @@ class Secrets:
         if bare is not None:
             self.known.add(bare[1])
 
-    def find(self, source: str, name: str) -> str:
-        """The secret of `env`, `file` or `credential`. Raises SecretError."""
+    def find(self, source: str, name: str, folder: Path | None) -> str:
+        """The secret of `env`, `file` or `credential`; a relative path counts from the folder.
+        Raises SecretError.
+        """
         if source == "env":
             secret = self._variable(name)
         elif source == "file":
-            secret = self._file(Path(name), "the file of the secret")
+            path = Path(name) if folder is None else folder / name
+            secret = self._file(path, "the file of the secret")
         else:
             secret = self._credential(name)
         self.add(secret)
@@ -102,9 +105,20 @@ class Secrets:
         return self._file(Path(folder) / name, "the credential")
 
     def _file(self, path: Path, what: str) -> str:
-        full = path if self._base is None else self._base / path
+        found = self.files.get(path)
+        if found is None:
+            try:
+                found = self._read(path, what)
+            except SecretError as error:
+                found = error
+            self.files[path] = found
+        if isinstance(found, SecretError):
+            raise found
+        return found
+
+    def _read(self, path: Path, what: str) -> str:
         try:
-            content, mode = read_bounded(full, SECRET_LIMIT)
+            content, mode = read_bounded(path, SECRET_LIMIT)
             text = content.decode("utf-8")
         except OSError as error:
             why = error.strerror or type(error).__name__
@@ -117,7 +131,7 @@ class Secrets:
         if not text:
             raise SecretError(f"{what} is empty")
         if mode & stat.S_IROTH:
-            self.warnings[f"{full} holds a secret and can be read by everybody; chmod o-r it"] = (
+            self._warnings[f"{path} holds a secret and can be read by everybody; chmod o-r it"] = (
                 None
             )
         return text

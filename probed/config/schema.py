@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from probed.config.settings import (
+    NAME,
+    NAME_LIMIT,
     CheckSettings,
     CommonSettings,
     ServiceSettings,
     TelemetrySettings,
 )
+from probed.config.templates import USE_LIMIT
 from probed.fields import format_duration
 from probed.registry import Registry
 
@@ -23,6 +26,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _REF = "#/$defs/"
 _DURATION = r"^(\d+(\.\d+)?(ms|s|m|h|d))+$"
 _INTERPOLATED = {"$ref": f"{_REF}Interpolated"}
+_NAMED = {"type": "string", "minLength": 1}
 _NARROW = ("pattern", "enum", "const", "maxLength", "minLength", "format")
 _UNKNOWN = "A kind of probe that is not installed."
 
@@ -43,29 +47,70 @@ def schema(registry: Registry) -> dict[str, Any]:
     names = {model: ref["$ref"].removeprefix(_REF) for (model, _), ref in found.items()}
     common = names[CheckSettings]
     check = definitions[common]
+    defaults = definitions[names[CommonSettings]]
+    shared = tuple(defaults["properties"])
+    required: dict[str, list[str]] = {}
     for kind, model in kinds.items():
         name = names[model]
-        definitions[name] = _of_kind(kind, definitions[name], check, common)
-        definitions[name]["description"] = inspect.getdoc(model) or kind
-    definitions[common] = _any_check(check, {kind: names[model] for kind, model in kinds.items()})
+        own = definitions[name]
+        own["description"] = inspect.getdoc(model) or kind
+        required[kind] = own.get("required", [])
+        definitions[name] = _of_kind(kind, own, check, common)
+        definitions[f"{name}Defaults"] = _of_defaults(kind, own, shared, name)
+    named = {kind: names[model] for kind, model in kinds.items()}
+    definitions[common] = _any_check(check, named)
+    definitions["Template"] = _template(check, named, common)
+    defaults["properties"] |= {kind: _or_null(f"{name}Defaults") for kind, name in named.items()}
+    checks = {"type": "array", "maxItems": 50_000, "items": {"$ref": _REF + common}}
     return {
         "$schema": DIALECT,
         "title": "probed",
-        "description": "The configuration file of probed.",
+        "description": "The configuration file of probed, or a file that it includes.",
         "type": "object",
-        "required": ["checks"],
+        "anyOf": [
+            {"required": ["checks"], "properties": {"checks": {"minItems": 1, "type": "array"}}},
+            {"required": ["include"]},
+            {"required": ["templates"]},
+        ],
         "additionalProperties": False,
         "properties": {
-            "service": _section(names[ServiceSettings]),
-            "telemetry": _section(names[TelemetrySettings]),
-            "defaults": _section(names[CommonSettings]),
-            "checks": {
-                "type": "array", "minItems": 1, "maxItems": 50_000,
-                "items": {"$ref": _REF + common},
+            "include": {
+                "description": "Files with more templates and checks, such as conf.d/*.yaml.",
+                "anyOf": [_NAMED, {"type": "array", "items": _NAMED}, {"type": "null"}],
             },
+            "service": _or_null(names[ServiceSettings]),
+            "telemetry": _or_null(names[TelemetrySettings]),
+            "defaults": _or_null(names[CommonSettings]),
+            "templates": {
+                "description": "What checks have in common, by a name for them to `use`.",
+                "type": ["object", "null"],
+                "propertyNames": {"pattern": NAME, "maxLength": NAME_LIMIT},
+                "additionalProperties": {"$ref": f"{_REF}Template"},
+            },
+            "checks": {"anyOf": [checks, {"type": "null"}]},
         },
+        **_all_of([_required_of(kind, keys) for kind, keys in required.items() if keys]),
         "$defs": {**definitions, **_OURS},
-    }  # fmt: skip
+    }
+
+
+def _required_of(kind: str, keys: list[str]) -> dict[str, Any]:
+    """What a check of the kind must hold, where neither templates nor defaults may hold it."""
+    of_kind = {"properties": {"probe": {"const": kind}}, "required": ["probe"]}
+    defaults = {"type": "object", "required": [kind]}
+    return {
+        "if": {"not": {"properties": {"defaults": defaults}, "required": ["defaults"]}},
+        "then": {
+            "properties": {
+                "checks": {
+                    "items": {
+                        "if": {**of_kind, "not": {"required": ["use"]}},
+                        "then": {"required": keys},
+                    }
+                }
+            }
+        },
+    }
 
 
 def _one_key(name: str, description: str) -> dict[str, Any]:
@@ -100,7 +145,7 @@ _OURS: Mapping[str, Any] = {
 }
 
 
-def _section(name: str) -> dict[str, Any]:
+def _or_null(name: str) -> dict[str, Any]:
     return {"anyOf": [{"$ref": _REF + name}, {"type": "null"}]}
 
 
@@ -108,24 +153,61 @@ def _of_kind(
     kind: str, own: dict[str, Any], check: Mapping[str, Any], common: str
 ) -> dict[str, Any]:
     """A check of one kind: the kind's settings, and by reference those that every check has."""
-    shared = {key: {"$ref": f"{_REF}{common}/properties/{key}"} for key in check["properties"]}
+    shared = {
+        key: {"$ref": f"{_REF}{common}/properties/{key}"} for key in (*check["properties"], "use")
+    }
     return {
-        **own,
+        **{key: value for key, value in own.items() if key != "required"},
         "properties": {"probe": {"const": kind}, **own.get("properties", {}), **shared},
-        "required": ["name", "probe", *own.get("required", [])],
         "additionalProperties": False,
     }
 
 
-def _any_check(check: Mapping[str, Any], kinds: Mapping[str, str]) -> dict[str, Any]:
-    """Any check: its `probe` says what else it may hold."""
-    chosen = [
+def _of_defaults(
+    kind: str, own: Mapping[str, Any], shared: Sequence[str], name: str
+) -> dict[str, Any]:
+    """Settings for all checks of one kind."""
+    keys = (*own.get("properties", {}), *shared)
+    return {
+        "title": f"Defaults of {kind}",
+        "description": f"What holds for all checks of the kind {kind}.",
+        "type": "object",
+        "properties": {key: {"$ref": f"{_REF}{name}/properties/{key}"} for key in keys},
+        "additionalProperties": False,
+    }
+
+
+def _template(check: Mapping[str, Any], kinds: Mapping[str, str], common: str) -> dict[str, Any]:
+    """What checks have in common: of its kind, where it says one."""
+    keys = (*(key for key in check["properties"] if key != "name"), "probe", "use")
+    return {
+        "title": "Template",
+        "description": "What checks have in common that `use` it.",
+        "type": "object",
+        "properties": {
+            **{key: {"$ref": f"{_REF}{common}/properties/{key}"} for key in keys},
+            "name": False,
+        },
+        **_chosen(kinds),
+    }
+
+
+def _chosen(kinds: Mapping[str, str]) -> dict[str, Any]:
+    return _all_of([
         {
             "if": {"properties": {"probe": {"const": kind}}, "required": ["probe"]},
             "then": {"$ref": _REF + name},
         }
         for kind, name in kinds.items()
-    ]
+    ])  # fmt: skip
+
+
+def _all_of(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"allOf": parts} if parts else {}  # the dialect refuses an empty list
+
+
+def _any_check(check: Mapping[str, Any], kinds: Mapping[str, str]) -> dict[str, Any]:
+    """Any check: its `probe` says what else it may hold."""
     return {
         "title": "Check",
         "description": check["description"],
@@ -133,9 +215,14 @@ def _any_check(check: Mapping[str, Any], kinds: Mapping[str, str]) -> dict[str, 
         "properties": {
             **check["properties"],
             "probe": {"enum": list(kinds), "description": "The kind of the probe."},
+            "use": {
+                "description": "Templates for what is not written here; later ones win.",
+                "anyOf": [_NAMED, {"type": "array", "items": _NAMED, "maxItems": USE_LIMIT}],
+            },
         },
-        "required": ["name", "probe"],
-        **({"allOf": chosen} if chosen else {}),
+        "required": ["name"],
+        "anyOf": [{"required": ["probe"]}, {"required": ["use"]}],
+        **_chosen(kinds),
     }
 
 

@@ -11,25 +11,43 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from probed.config.model import Check, Otlp, Service, Telemetry
-from probed.fields import Duration, Url, check_host, is_loopback
+from probed.config.model import Check, Otlp, Service, Spool, Telemetry
+from probed.fields import Duration, Size, Url, check_host, is_loopback
 from probed.model import Severity
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._/-]*$"
+NAME_LIMIT = 100
 LABEL = r"^[A-Za-z_][A-Za-z0-9_.]*$"
 LABEL_LIMIT = 20
 RESERVED = frozenset({"target", "severity", "runbook", "job", "instance", "le", "quantile"})
 """Labels that `probed.check.info` has already, or that Prometheus sets."""
+TAG = r"^[A-Za-z0-9][A-Za-z0-9._/:=-]*$"
+TAG_LIMIT = 20
 _NAME = re.compile(NAME.removesuffix("$") + r"\Z")
+_TAG = re.compile(TAG.removesuffix("$") + r"\Z")
 _LABEL = re.compile(LABEL.removesuffix("$") + r"\Z")
 _HOUR, _DAY = 3600.0, 86400.0
-_SERVICE, _TELEMETRY, _OTLP = Service(), Telemetry(), Otlp()
+_SERVICE, _TELEMETRY, _OTLP, _SPOOL = Service(), Telemetry(), Otlp(), Spool()
+
+
+def is_name(text: str) -> bool:
+    """Whether a check or a template may have that name."""
+    return len(text) <= NAME_LIMIT and _NAME.match(text) is not None
 
 
 def _name(value: str) -> str:
     if not _NAME.match(value):
         raise PydanticCustomError(
             "name", "must begin with a letter or digit and hold only letters, digits and . _ / -"
+        )
+    return value
+
+
+def _tag(value: str) -> str:
+    if not _TAG.match(value):
+        raise PydanticCustomError(
+            "tag",
+            "a tag must begin with a letter or digit and hold only letters, digits and . _ / : = -",
         )
     return value
 
@@ -88,9 +106,15 @@ def _resolver(value: str) -> str:
 
 Name = Annotated[
     str,
-    Field(min_length=1, max_length=100),
+    Field(min_length=1, max_length=NAME_LIMIT),
     AfterValidator(_name),
-    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 100, "pattern": NAME}),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": NAME_LIMIT, "pattern": NAME}),
+]
+Tag = Annotated[
+    str,
+    Field(min_length=1, max_length=100),
+    AfterValidator(_tag),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 100, "pattern": TAG}),
 ]
 Label = Annotated[str, Field(max_length=100), AfterValidator(_label)]
 Labels = Annotated[
@@ -138,10 +162,14 @@ class CommonSettings(Settings):
     """How urgent it is when the check is down: P0 (page now) to P3 (backlog)."""
     labels: Labels = Field(default_factory=dict)
     """Names and values that stand on `probed.check.info`, for routing and grouping."""
+    tags: Annotated[tuple[Tag, ...], Field(max_length=TAG_LIMIT)] = ()
+    """Words by which checks are selected, as in `probed check --tag edge`."""
     runbook: Url | None = None
     """What to read when the check is down."""
     enabled: bool = True
     """A check that is not enabled is known, but does not run."""
+    flap_damping: bool = True
+    """Hold the verdict of a check that keeps changing."""
 
 
 class CheckSettings(CommonSettings):
@@ -151,6 +179,10 @@ class CheckSettings(CommonSettings):
     """The name: unique, and the same for as long as it means the same thing."""
     depends_on: Annotated[tuple[str, ...], Field(max_length=100)] = ()
     """Names of checks without which this one cannot be up."""
+    reference: bool = False
+    """A check of something that fails only when our own network does: while all references fail,
+    other checks' failures are `unknown`.
+    """
 
 
 class ServiceSettings(Settings):
@@ -174,6 +206,10 @@ class ServiceSettings(Settings):
     """Runs at the same time against one host."""
     resolvers: Annotated[tuple[Resolver, ...], Field(max_length=10)] = ()
     """Name servers to ask instead of the system's."""
+    watch: bool = False
+    """Reload when a file of the configuration has changed."""
+    control: Path | None = None
+    """Unix socket by which `probed reload`, `status`, `drain` and `check --daemon` reach the daemon."""
 
 
 class OtlpSettings(Settings):
@@ -191,6 +227,24 @@ class OtlpSettings(Settings):
     """PEM file of the certificate authorities to trust instead of the system's."""
 
 
+_Spooled = Annotated[Size, Field(ge=1 << 20, le=1 << 40)]
+
+
+class SpoolSettings(Settings):
+    """What waits in the state directory while the collector cannot be reached. The oldest goes
+    first where there is no room, and what is dropped is counted.
+    """
+
+    fail: _Spooled = _SPOOL.fail
+    """Room for the traces of runs that were not ok, and of checks that are not well."""
+    ok: _Spooled = _SPOOL.ok
+    """Room for the traces of healthy runs."""
+    metrics: _Spooled = _SPOOL.metrics
+    """Room for metrics, of which those older than two hours are dropped."""
+    age: Annotated[Duration, Field(ge=60, le=30 * _DAY)] = _SPOOL.age
+    """How long it waits at most."""
+
+
 class TelemetrySettings(Settings):
     """What is exported, and how often."""
 
@@ -204,8 +258,12 @@ class TelemetrySettings(Settings):
     """Export the durations of phases as histograms."""
     otlp: OtlpSettings = OtlpSettings()
     """Where OTLP goes."""
+    spool: SpoolSettings = SpoolSettings()
+    """What waits on disk while OTLP cannot be sent."""
 
 
 COMMON = frozenset((*CheckSettings.model_fields, "probe"))
 """Keys of a check that are not its kind's."""
 assert set(Check.__dataclass_fields__) >= COMMON
+WRITTEN = COMMON | {"use"}
+"""Keys that a check may be written with, beside its kind's."""

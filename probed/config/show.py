@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from enum import Enum
 from pathlib import PurePath
@@ -14,35 +14,91 @@ from pydantic import BaseModel, PlainSerializer, SecretStr
 
 from probed.config.excerpt import names_secret
 from probed.config.interpolate import escape
-from probed.config.model import Check, Config
+from probed.config.model import Check, Config, Origin
 from probed.config.scalars import resolve
 from probed.config.settings import CheckSettings, ServiceSettings, Settings, TelemetrySettings
 from probed.config.shape import ANY, Shape, fields_of, key_of
-from probed.fields import format_duration
-from probed.redact import MASK, Redactor, redact_url
+from probed.config.source import yaml_loader
+from probed.fields import format_duration, format_size
+from probed.redact import MASK, Redactor, redact_url, sanitize
 
+_NEVER = 1 << 30
+"""A width at which no line is broken: a comment could not follow a value that goes on."""
 _BREAKS = re.compile(r"[\x85\u2028\u2029\ufeff]")
 
 
-def show(config: Config) -> str:
-    """The configuration as it is in force. It loads again, but for the secrets."""
-    view = _View(config.redactor)
-    document = {
+def show(config: Config, *, name: str | None = None, origins: bool = False) -> str:
+    """The configuration as it is in force, or one check of it. It loads again, but for the secrets.
+
+    With `origins` a comment behind each value says where it was written; `config` was loaded with
+    them, then.
+    """
+    view = View(config.redactor)
+    chosen = [check for check in config.checks if name in {None, check.name}]
+    document: dict[str, Any] = {
         "service": view.settings(config.service, ServiceSettings),
         "telemetry": view.settings(config.telemetry, TelemetrySettings),
-        "checks": [view.check(check) for check in config.checks],
     }
+    if name is not None:
+        document = {}
+    document["checks"] = [view.check(check) for check in chosen]
+    text = _dump(document, width=_NEVER if origins else 100)
+    if not origins:
+        return text
+    return _commented(text, config.origins, [check.name for check in chosen])
+
+
+def _dump(document: Any, *, width: int) -> str:
     return str(
         yaml.dump(
-            document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100,
+            document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=width,
             default_flow_style=False,
         )
     )  # fmt: skip
 
 
-class _View:
+def _commented(text: str, origins: Mapping[str, Mapping[str, Origin]], names: Sequence[str]) -> str:
+    lines = text.split("\n")
+    for path, end in _leaves(yaml.compose(text, Loader=yaml_loader()), ()):
+        key, inner = ("", path)
+        if path[0] == "checks":
+            key, inner = names[int(path[1])], path[2:]
+        where = _written(origins.get(key, {}), inner)
+        lines[end] += f"  # {sanitize(where, 4096)}"
+    return "\n".join(lines)
+
+
+def _leaves(node: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], int]]:
+    """The paths of the values that hold no others, and the lines in which they end."""
+    if node.id == "mapping" and node.value:
+        for key, value in node.value:
+            yield from _leaves(value, (*path, key.value))
+    elif node.id == "sequence" and node.value:
+        for at, value in enumerate(node.value):
+            yield from _leaves(value, (*path, at))
+    else:
+        yield path, node.end_mark.line
+
+
+def _written(places: Mapping[str, Origin], path: tuple[str | int, ...]) -> str:
+    """Where the value was written, or the whole that it is a part of: `2xx` becomes a list."""
+    for length in range(len(path), 0, -1):
+        text = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path[:length])
+        place = places.get(text.removeprefix("."))
+        if place is not None:
+            return "built in" if place.mapping and length < len(path) else place.where
+    return "built in"
+
+
+class View:
+    """What is in force, as plain values. `hide` takes the place of each secret."""
+
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
+
+    def hide(self, value: str, shown: str) -> Any:  # noqa: ARG002
+        """What to show for a value, some or all of which is secret."""
+        return shown
 
     def check(self, check: Check) -> dict[str, Any]:
         """Name and kind, then the kind's settings, then those that every check has."""
@@ -84,7 +140,7 @@ class _View:
 
     def value(self, value: Any, shape: Shape, key: str = "", written: Any = None) -> Any:
         if isinstance(value, SecretStr):
-            return MASK
+            return self.hide(value.get_secret_value(), MASK)
         if isinstance(value, BaseModel):
             return self.model(value, written)
         if isinstance(value, Mapping):
@@ -111,6 +167,8 @@ class _View:
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, int | float):
+            if shape.scalar == "size":
+                return format_size(int(value))
             return format_duration(value) if shape.scalar == "duration" else value
         if isinstance(value, re.Pattern):
             value = value.pattern
@@ -118,10 +176,12 @@ class _View:
             value = value.decode(errors="replace")
         text = str(value)
         if names_secret(key) and not isinstance(value, PurePath):
-            return MASK
+            return self.hide(text, MASK)
+        plain = text
         if "://" in text and text[:8].lower().startswith(("http://", "https://")):
-            text = redact_url(text, 4096)
-        return self._text(text)
+            plain = redact_url(text, 4096)
+        shown = self._text(plain)
+        return shown if shown == escape(text) else self.hide(text, shown)
 
     def _text(self, text: str) -> str:
         return escape(self._redactor.redact(text))

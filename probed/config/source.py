@@ -6,36 +6,32 @@ nested too deep crashes libyaml's composer, and a few aliases can stand for mill
 
 from __future__ import annotations
 
-import os
 import re
-import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import yaml
 
 from probed.config.excerpt import Excerpts, names_secret
 from probed.config.model import Position
-from probed.config.problems import PRINTED, ConfigError, Problem
+from probed.config.problems import Problem
+from probed.config.reading import FILE_LIMIT
 from probed.config.scalars import resolve
 
 if TYPE_CHECKING:
     from probed.model import Scalar
     from probed.redact import Redactor
 
-FILE_LIMIT = 1 << 20
 DEPTH_LIMIT = 32
 NODE_LIMIT = 200_000
 _DIRECTIVE_LIMIT = 16
 REFERENCES = ("env", "file", "credential")
 """Keys of a mapping that says where a secret is."""
 
-Mark: TypeAlias = "tuple[int, int]"
-"""Line and column, counted from 0."""
-FILE: Mark = (-1, -1)
-"""The mark of the file as a whole."""
+Mark: TypeAlias = "tuple[int, int, int]"
+"""The file's number, line and column, counted from 0. Line -1 is the file as a whole."""
 Value: TypeAlias = "Scalar | list[Node] | dict[str, Node]"
 
 # What YAML does not let stand in a file. libyaml says of it neither line nor column.
@@ -71,10 +67,19 @@ class Draft:
     foreign: bool = False
 
 
-class Node:
-    """A value and where it stands; marks count from 0. `keys` are the marks of a mapping's keys."""
+class Written(NamedTuple):
+    """Where a value that several checks share was written: its path, and that in words."""
 
-    __slots__ = ("end", "keys", "plain", "start", "value")
+    path: str
+    words: str
+
+
+class Node:
+    """A value and where it stands; marks count from 0. `keys` are the marks of a mapping's keys.
+    `shared` is set where the value is that of a template or of a kind's defaults.
+    """
+
+    __slots__ = ("end", "keys", "plain", "shared", "start", "value")
 
     def __init__(self, value: Value, start: Mark, end: Mark, *, plain: bool = False) -> None:
         self.value = value
@@ -82,92 +87,76 @@ class Node:
         self.end = end
         self.plain = plain
         self.keys: dict[str, Mark] = {}
-
-
-def read_bounded(path: Path, limit: int) -> tuple[bytes, int]:
-    """Content and mode of a regular file. Raises OSError, or ValueError with what is wrong."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO would block
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            kind = "a directory" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-            raise ValueError(f"is {kind}")
-        content = b""
-        while chunk := os.read(descriptor, limit + 1 - len(content)):
-            content += chunk
-    finally:
-        os.close(descriptor)
-    if len(content) > limit:
-        raise ValueError(f"is larger than {limit // 1024} KiB")
-    return content, status.st_mode
-
-
-def read_text(path: Path) -> str:
-    """The text of a configuration file. Raises ConfigError."""
-    try:
-        content, _ = read_bounded(path, FILE_LIMIT)
-        return content.decode("utf-8-sig")
-    except OSError as error:
-        message = f"cannot be read: {error.strerror or type(error).__name__}"
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        message = f"is not UTF-8 text: byte 0x{error.object[error.start]:02x} in line {line}"
-    except ValueError as error:
-        message = str(error)
-    raise ConfigError([Problem(Position(str(path), 0, 0), "", message)])
+        self.shared: Written | None = None
 
 
 class Source:
-    """One file's text, the nodes made of it, and what is wrong with its form."""
+    """One file's text, the nodes made of it, and what is wrong with it. `number` is the file's
+    place among all, `size` the values in it, of which there may be as many as `room`.
+    """
 
-    def __init__(self, text: str, name: str, *, loader: Any = None) -> None:
+    def __init__(
+        self, text: str, name: str, *, number: int = 0, room: int = NODE_LIMIT, loader: Any = None
+    ) -> None:
         self.name = name
+        self.number = number
+        self.room = room
         self.excerpts = Excerpts(text)
         self.drafts: list[Draft] = []
+        self._noted: set[tuple[Mark, str, str]] = set()
         self.valid = True
         self.root: Node | None = None
+        builder = _Builder(self)
         try:
             self._check_text(text)
-            self.root = _Builder(self).build(_events(text, loader or _loader()))
+            self.root = builder.build(_events(text, loader or yaml_loader()))
         except _StopError as stop:
             self.valid = False
             self.problem(stop.mark, stop.path, stop.message, stop.remedy)
+        self.size = builder.size
+
+    @property
+    def whole(self) -> Mark:
+        """The mark of the file as a whole."""
+        return self.number, -1, -1
 
     def position(self, mark: Mark) -> Position:
-        return Position(self.name, mark[0] + 1, mark[1] + 1)
+        return Position(self.name, mark[1] + 1, mark[2] + 1)
 
     def problem(
         self, mark: Mark, path: str, message: str, remedy: str = "", *, foreign: bool = False
     ) -> None:
-        self.drafts.append(Draft(mark, path, message, remedy, foreign))
+        """Note it; of what is said twice, with other hints, the first counts."""
+        if (mark, path, message) not in self._noted:
+            self._noted.add((mark, path, message))
+            self.drafts.append(Draft(mark, path, message, remedy, foreign))
 
-    def error(self, redactor: Redactor) -> ConfigError:
-        """All that was noted, first things first; long lists of problems get no excerpts."""
-        drafts = sorted(dict.fromkeys(self.drafts), key=lambda draft: draft.mark)
-        return ConfigError(
-            Problem(
+    def problems(self, redactor: Redactor, excerpts: int) -> Iterator[Problem]:
+        """All that was noted, first things first; so many of them get excerpts."""
+        for at, draft in enumerate(sorted(self.drafts, key=lambda draft: draft.mark)):
+            yield Problem(
                 self.position(draft.mark),
                 draft.path,
                 redactor.clean(draft.message) if draft.foreign else draft.message,
                 draft.remedy,
-                self.excerpts.show(draft.mark, redactor, valid=self.valid) if at < PRINTED else "",
+                self.excerpts.show(draft.mark[1:], redactor, valid=self.valid)
+                if at < excerpts
+                else "",
             )
-            for at, draft in enumerate(drafts)
-        )
 
     def _check_text(self, text: str) -> None:
         if len(text) > FILE_LIMIT:
-            raise _StopError(FILE, f"is larger than {FILE_LIMIT // 1024} KiB")
+            raise _StopError(self.whole, f"is larger than {FILE_LIMIT // 1024} KiB")
         bad = _UNPRINTABLE.search(text)
         if bad is not None:
             before = re.split(r"\r\n|[\n\r\x85\u2028\u2029]", text[: bad.start()])
             raise _StopError(
-                (len(before) - 1, len(before[-1])),
+                (self.number, len(before) - 1, len(before[-1])),
                 f"the character U+{ord(bad.group()):04X} may not stand in a YAML file",
             )
         # libyaml compares each directive with all those before it.
         if text.count("\n%") > _DIRECTIVE_LIMIT:
-            raise _StopError(FILE, "has too many lines that begin with %")
+            raise _StopError(self.whole, "has too many lines that begin with %")
 
 
 class _StopError(Exception):
@@ -202,6 +191,7 @@ class _Builder:
 
     def __init__(self, source: Source) -> None:
         self.source = source
+        self.number = source.number
         self.stack: list[_Frame] = []
         self.anchors: dict[str, tuple[Node, int, int] | None] = {}
         self.size = 0
@@ -224,7 +214,7 @@ class _Builder:
                     documents += 1
                     if documents > 1:
                         raise _StopError(
-                            _mark(event.start_mark), "a second document begins here",
+                            self._mark(event.start_mark), "a second document begins here",
                             "write one document in one file",
                         )  # fmt: skip
         except yaml.MarkedYAMLError as error:
@@ -235,18 +225,18 @@ class _Builder:
         problem = error.problem or "it cannot be read"
         at_end = any(part in problem for part in _AT_END)
         mark = (error.context_mark if at_end else None) or error.problem_mark
-        where = FILE if mark is None else _mark(mark)
+        where = self.source.whole if mark is None else self._mark(mark)
         for frame in self.stack:
             if frame.key == "headers" or self._secret(frame):
-                row, column = frame.mark
+                _, row, column = frame.mark
                 self.source.excerpts.hide((row, column + len(frame.key or "") + 1), (1 << 30, 0))
         remedy = next((text for part, text in _REMEDIES if part in problem), "")
-        if self.source.excerpts.at(where) == "\t":
+        if self.source.excerpts.at(where[1:]) == "\t":
             remedy = "indent with spaces, not with tabs"
         return _StopError(where, f"not valid YAML: {problem}", remedy, self._path())
 
     def _scalar(self, event: Any) -> None:
-        start = (event.start_mark.line, event.start_mark.column)
+        start = (self.number, event.start_mark.line, event.start_mark.column)
         text, plain = event.value, event.implicit[0] and event.tag is None
         if event.tag not in {None, "!", _STR}:
             self._tag(start)
@@ -256,10 +246,10 @@ class _Builder:
             return
         if _SURROGATE.search(text):
             self._problem(start, "holds half of a character (a surrogate)")
-        end = (event.end_mark.line, event.end_mark.column)
+        end = (self.number, event.end_mark.line, event.end_mark.column)
         node = Node(resolve(text) if plain else text, start, end, plain=plain)
         if frame is not None and frame.key not in REFERENCES and self._secret(frame):
-            self.source.excerpts.hide(start, end)
+            self.source.excerpts.hide(start[1:], end[1:])
         self._count(start)
         self._put(node, event.anchor, 1, 0)
 
@@ -274,18 +264,18 @@ class _Builder:
         frame.key = key
         if key == "<<" and plain:
             frame.duplicate = True
-            remedy = "write what checks have in common under `defaults`"
+            remedy = "write what checks have in common under `templates`"
             self._problem(start, "YAML 1.2 has no merge keys", remedy)
             return
         first = frame.node.keys.get(key)
         if first is not None:
             frame.duplicate = True
-            self._problem(start, "the key stands twice", f"it stands first in line {first[0] + 1}")
+            self._problem(start, "the key stands twice", f"it stands first in line {first[1] + 1}")
         else:
             frame.node.keys[key] = start
 
     def _open(self, event: Any, value: Value) -> None:
-        start = _mark(event.start_mark)
+        start = self._mark(event.start_mark)
         if len(self.stack) >= DEPTH_LIMIT:
             raise _StopError(start, f"nested deeper than {DEPTH_LIMIT} levels", "", self._path())
         if event.tag not in {None, "!", _MAP if isinstance(value, dict) else _SEQ}:
@@ -302,11 +292,11 @@ class _Builder:
 
     def _close(self, event: Any) -> None:
         frame = self.stack.pop()
-        frame.node.end = _mark(event.end_mark)
+        frame.node.end = self._mark(event.end_mark)
         self._put(frame.node, frame.anchor, self.size - frame.before, frame.height)
 
     def _alias(self, event: Any) -> None:
-        start = _mark(event.start_mark)
+        start = self._mark(event.start_mark)
         if event.anchor not in self.anchors:
             raise _StopError(start, "the alias has no anchor", "", self._path())
         target = self.anchors[event.anchor]
@@ -319,7 +309,7 @@ class _Builder:
         if len(self.stack) + height > DEPTH_LIMIT:
             raise _StopError(start, f"nested deeper than {DEPTH_LIMIT} levels", "", self._path())
         if frame is not None and self._secret(frame):
-            self.source.excerpts.hide(node.start, node.end)
+            self.source.excerpts.hide(node.start[1:], node.end[1:])
         self._count(start, size)
         self._put(node, None, size, height)
 
@@ -341,11 +331,14 @@ class _Builder:
 
     def _count(self, mark: Mark, size: int = 1) -> None:
         self.size += size
-        if self.size > NODE_LIMIT:
+        if self.size > self.source.room:
             raise _StopError(
                 mark, f"more than {NODE_LIMIT} values, counting what aliases stand for", "",
                 self._path(),
             )  # fmt: skip
+
+    def _mark(self, mark: Any) -> Mark:
+        return self.number, mark.line, mark.column
 
     def _tag(self, mark: Mark) -> None:
         self._problem(mark, "tags are not used here", "write the value without the tag")
@@ -367,10 +360,6 @@ class _Builder:
         return frame.secret or (frame.key is not None and names_secret(frame.key))
 
 
-def _mark(mark: Any) -> Mark:
-    return mark.line, mark.column
-
-
 def _events(text: str, loader: Any) -> Any:
     parser = loader(text)
     try:
@@ -381,5 +370,6 @@ def _events(text: str, loader: Any) -> Any:
 
 
 @lru_cache(maxsize=1)
-def _loader() -> Any:
+def yaml_loader() -> Any:
+    """libyaml's, where PyYAML has it."""
     return getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -4,42 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from probed.config.excerpt import names_secret
+from probed.config.files import Files
 from probed.config.interpolate import Filled, InterpolationError, interpolate
 from probed.config.messages import explain, mistyped
 from probed.config.place import Place, locate
 from probed.config.references import WRITE, SecretError, Secrets
 from probed.config.scalars import resolve
 from probed.config.shape import ANY, Shape, shape_of
-from probed.config.source import REFERENCES, Mark, Node, Source
+from probed.config.source import REFERENCES, Mark, Node
 
 Model = TypeVar("Model", bound=BaseModel)
 HINTED = 1000
 """Problems after which nobody reads hints any more."""
 _RETYPED = {"", "flag", "whole", "number"}
 _MAPPING = "must be a mapping: keys and values, one a line"
+_JUDGED = {"value_error", "assertion_error"}
+"""Errors that a validator of a whole model raises, beside those with names of their own."""
 
 
 class Values:
-    """Reads one file's nodes. `hidden` is what no error may repeat."""
+    """Reads the files' nodes. `hidden` is what no error may repeat; `warnings` are for people."""
 
-    def __init__(self, source: Source, environ: Mapping[str, str], base: Path | None) -> None:
-        self.source = source
-        self.secrets = Secrets(environ, base)
+    def __init__(self, files: Files, environ: Mapping[str, str]) -> None:
+        self.files = files
+        self.warnings: dict[str, None] = {}
+        self.secrets = Secrets(environ, self.warnings)
         self.hidden: set[str] = set()
         self._environ = environ
-        self._base = base
         self._bad: set[Mark] = set()
+        self._wrong = 0
 
     @property
     def hints(self) -> bool:
         """Whether it is worth the time to look for what was meant."""
-        return len(self.source.drafts) < HINTED
+        return self.files.count < HINTED
 
     def model(
         self,
@@ -50,11 +53,13 @@ class Values:
         leave_out: frozenset[str] = frozenset(),
         also_known: Iterable[str] = (),
         keep: dict[str, Any] | None = None,
+        partial: bool = False,
     ) -> Model | None:
         """The settings that a mapping holds; None, and problems, where they are wrong.
 
         Keys in `leave_out` are read elsewhere; those in `also_known` may be meant by a typo.
-        `keep` is given the values as pydantic saw them.
+        `keep` is given the values as pydantic saw them. Of what is `partial`, as templates are,
+        the parts that are there are judged; what is made of them is of no use.
         """
         if not isinstance(node.value, dict):
             self.wrong(node, path, _MAPPING)
@@ -68,18 +73,23 @@ class Values:
         }
         if keep is not None:
             keep.update(data)
-        before = len(self._bad)
+        before = self._wrong
         try:
             made = model.model_validate(data)
         except ValidationError as error:
-            self._explain(error, Place(node, shape, path), also_known)
+            self._explain(error, Place(node, shape, path), also_known, partial=partial)
             return None
-        return made if len(self._bad) == before else None
+        return made if self._wrong == before else None
 
     def wrong(self, node: Node, path: str, message: str, remedy: str = "") -> None:
         """Note that a value is wrong; nothing else is said of it."""
+        self._wrong += 1
         self._bad.add(node.start)
-        self.source.problem(node.start, path, message, remedy)
+        path = path if node.shared is None else node.shared.path
+        self.files.problem(node.start, path, message, remedy)
+
+    def is_wrong(self, node: Node) -> bool:
+        return node.start in self._bad
 
     def data(
         self, node: Node, shape: Shape, path: str, key: str = "", *, entry: bool = False
@@ -89,8 +99,10 @@ class Values:
         `entry` is true of the values of a mapping with free keys, such as headers.
         """
         value = node.value
+        if node.shared is not None:
+            path = node.shared.path
         if isinstance(value, dict):
-            if shape.secret and _is_reference(value, shape):
+            if shape.secret and is_reference(value, shape):
                 return self._reference(node, value, path)
             return self._mapping(value, shape, path)
         if isinstance(value, list):
@@ -99,7 +111,7 @@ class Values:
         if isinstance(value, str):
             return self._text(node, value, shape, path, key, entry=entry)
         if shape.secret and value is not None and not entry:
-            self.source.excerpts.hide(node.start, node.end)
+            self.files.hide(node.start, node.end)
             self.wrong(node, path, "a secret may not stand in the file", WRITE)
             return SecretStr("")
         self._check_type(node, value, shape, path)
@@ -132,8 +144,9 @@ class Values:
         if filled.values and node.plain and shape.scalar in _RETYPED:
             value = resolve(value)
         self._check_type(node, value, shape, path)
-        if shape.scalar == "path" and self._base is not None and value:
-            return str(self._base / value)
+        if shape.scalar == "path" and value:
+            folder = self.files.folder(node.start)
+            return value if folder is None else str(folder / value)
         return value
 
     def _check_type(self, node: Node, value: object, shape: Shape, path: str) -> None:
@@ -157,7 +170,7 @@ class Values:
         self, node: Node, filled: Filled, path: str, key: str, *, entry: bool
     ) -> SecretStr:
         if not filled.values:
-            self.source.excerpts.hide(node.start, node.end)
+            self.files.hide(node.start, node.end)
             self.hidden.add(filled.text)
             if not entry:
                 self.wrong(node, path, "a secret may not stand in the file", WRITE)
@@ -178,21 +191,28 @@ class Values:
             return SecretStr("")
         if name.start not in self._bad:
             try:
-                return SecretStr(self.secrets.find(source, text))
+                folder = self.files.folder(name.start)
+                return SecretStr(self.secrets.find(source, text, folder))
             except SecretError as error:
                 if error.exposed:
-                    self.source.excerpts.hide(name.start, name.end)
+                    self.files.hide(name.start, name.end)
                 self.wrong(name, where, str(error), error.remedy)
         return SecretStr("")
 
-    def _explain(self, error: ValidationError, root: Place, also_known: Iterable[str]) -> None:
+    def _explain(
+        self, error: ValidationError, root: Place, also_known: Iterable[str], *, partial: bool
+    ) -> None:
         found: dict[tuple[Mark, str], list[tuple[str, str, bool]]] = {}
         for detail in error.errors(include_url=False):
             place = locate(root, detail["loc"])
+            if partial and _may_be_completed(detail["type"], place):
+                continue
             if detail["type"] == "extra_forbidden":
-                self._unknown_key(place, also_known if place.owner is root.node else ())
+                top = place.owner is root.node
+                kind = getattr(root.shape.models[0], "kind", "") if top else ""
+                self._unknown_key(place, also_known if top else (), kind)
             elif detail["type"] == "missing":
-                self.source.problem(place.mark, place.path, "is missing", place.write)
+                self.files.problem(place.mark, place.path, "is missing", place.write)
             elif place.node.start not in self._bad or place.is_key:
                 message, remedy, foreign = explain(detail, place.shape)
                 if foreign:
@@ -203,28 +223,40 @@ class Values:
         for (mark, path), said in found.items():
             message = ", or ".join(message for message, _, _ in said)
             remedy = next((remedy for _, remedy, _ in said if remedy), "")
-            self.source.problem(mark, path, message, remedy, foreign=any(f for *_, f in said))
+            self.files.problem(mark, path, message, remedy, foreign=any(f for *_, f in said))
 
-    def _unknown_key(self, place: Place, also_known: Iterable[str]) -> None:
+    def _unknown_key(self, place: Place, also_known: Iterable[str], kind: str) -> None:
         known = {**place.siblings, **dict.fromkeys(also_known, ANY)}
         free = [name for name in known if name not in place.written]
         close = next(iter(get_close_matches(place.key, free, 1, 0.7)), None) if self.hints else None
         if close is None or known[close].secret or names_secret(close):
             # It may be the misspelt name of a secret.
-            self.source.excerpts.hide(place.node.start, place.node.end)
+            self.files.hide(place.node.start, place.node.end)
         if close is not None:
             remedy = f"did you mean `{close}`?"
+        elif not free:
+            remedy = "remove it"
         else:
-            remedy = f"known are {', '.join(sorted(free))}" if free else "remove it"
-        self.source.problem(place.key_mark, place.path, "unknown key", remedy)
+            # What is shared may be right for a check of another kind.
+            known_to = f"to a check of {kind} " if kind and place.node.shared is not None else ""
+            remedy = f"known {known_to}are {', '.join(sorted(free))}"
+        self.files.problem(place.key_mark, place.path, "unknown key", remedy)
 
 
 def _join(path: str, key: str) -> str:
     return f"{path}.{key}" if path else key
 
 
-def _is_reference(value: Mapping[str, Node], shape: Shape) -> bool:
+def is_reference(value: Mapping[str, Node], shape: Shape) -> bool:
+    """Whether the mapping that a secret is written as says where it is."""
     return value.keys() <= set(REFERENCES) or not (shape.models or shape.values)
+
+
+def _may_be_completed(kind: str, place: Place) -> bool:
+    """Whether an error may be mended by what a check writes beside a template."""
+    if kind in {"missing", "union_tag_not_found"}:
+        return True
+    return isinstance(place.node.value, dict) and not place.is_key and kind in _JUDGED
 
 
 def _without(message: str, value: object, *, secret: bool) -> str:

@@ -28,7 +28,9 @@ SECOND_LOOK = 1.0
 
 EPHEMERAL = 32768
 """Where the ports that the kernel picks for us begin."""
-_LACKING = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}
+_LACKING = {
+    errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL,
+}  # fmt: skip
 
 
 class Network:
@@ -176,6 +178,11 @@ async def _connect(address: str, port: int) -> Stream:
             sock.connect((address, port))
         except BlockingIOError:
             await writable(sock)
+        except OSError as error:
+            if error.errno == errno.ENETUNREACH:
+                # At once, so it was our own routing table: nobody was asked.
+                raise OSError(errno.ENETDOWN, os.strerror(errno.ENETDOWN)) from None
+            raise
         code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if not code and port >= EPHEMERAL and sock.getsockname() == sock.getpeername():
             # A socket on loopback can meet itself where nobody listens.

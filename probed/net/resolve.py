@@ -6,6 +6,7 @@ The system's own `getaddrinfo` runs in threads that cannot be cancelled and tell
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Sequence
@@ -16,7 +17,8 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from probed.reasons import ProbeError, Reason
+from probed.model import Outcome
+from probed.reasons import OURS, ProbeError, Reason, Reasons, classify
 from probed.redact import sanitize
 
 if TYPE_CHECKING:
@@ -29,6 +31,10 @@ RECORD_LIMIT = 100
 RECORD_LENGTH = 4096
 _LIFETIME = 60.0
 _TRY = 2.0
+_PATIENCE = {"A": 0.05, "AAAA": 1.0}
+"""Seconds that the other family may take once addresses of this one are known (RFC 8305 section 3);
+more where IPv6 comes first, for many have none that works.
+"""
 
 
 class Resolver:
@@ -44,7 +50,7 @@ class Resolver:
         hosts: Path | None = Path("/etc/hosts"),
         resolv_conf: Path = Path("/etc/resolv.conf"),
     ) -> None:
-        self._servers = tuple(servers)
+        self.servers = tuple(servers)
         self._hosts_file = hosts
         self._hosts: dict[str, list[str]] = {}
         self._hosts_stamp: int | None = None
@@ -106,6 +112,8 @@ class Resolver:
                 found[kind] = await _ask(client, host, kind, search=True)
             except ProbeError as error:
                 errors[kind] = error
+            else:
+                tasks.cancel_scope.deadline = anyio.current_time() + _PATIENCE[kind]
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(ask, "AAAA")
@@ -118,11 +126,11 @@ class Resolver:
     def _client(self) -> dns.asyncresolver.Resolver:
         import dns.resolver  # noqa: PLC0415
 
-        stamp = None if self._servers else _stamp(self._resolv_conf)
+        stamp = None if self.servers else _stamp(self._resolv_conf)
         if self._dns is None or stamp != self._dns_stamp:
             self._dns_stamp = stamp
-            self._dns = _client_of(self._servers)
-            if not self._servers:
+            self._dns = _client_of(self.servers)
+            if not self.servers:
                 try:
                     self._dns.read_resolv_conf(str(self._resolv_conf))
                 except dns.resolver.NoResolverConfiguration:
@@ -161,11 +169,12 @@ async def _ask(
         answer = await client.resolve(name, kind, search=search, lifetime=_LIFETIME)
     except (dns.exception.DNSException, OSError, EOFError, ValueError) as error:
         reason, message = explain(error)
-        raise ProbeError(reason, message) from None
+        level = Outcome.UNKNOWN if reason in OURS else Outcome.FAILED
+        raise ProbeError(reason, message, level=level) from None
     return [sanitize(record.to_text(), RECORD_LENGTH) for record in list(answer)[:RECORD_LIMIT]]
 
 
-def explain(error: BaseException) -> tuple[Reason, str | None]:
+def explain(error: BaseException) -> tuple[Reasons, str | None]:
     """The reason of an error of dnspython, and what it said of the name servers."""
     import dns.exception  # noqa: PLC0415
     import dns.rcode  # noqa: PLC0415
@@ -184,13 +193,21 @@ def explain(error: BaseException) -> tuple[Reason, str | None]:
                 code = dns.rcode.to_text(response.rcode())
                 return Reason.DNS_SERVFAIL, f"The name server answered {code}."
             if isinstance(cause, OSError):
-                return Reason.DNS_UNREACHABLE, None
+                return _of_socket(cause), None
         return (Reason.DNS_MALFORMED if errors else Reason.DNS_UNREACHABLE), None
     if isinstance(error, dns.exception.Timeout):
         return Reason.TIMEOUT_RESOLVE, None
     if isinstance(error, OSError):
-        return Reason.DNS_UNREACHABLE, None
+        return _of_socket(error), None
     return Reason.DNS_MALFORMED, None
+
+
+def _of_socket(error: OSError) -> Reasons:
+    """That no name server was reached, or why we could not even ask."""
+    if error.errno == errno.ENETUNREACH:
+        return Reason.SELF_NETWORK  # no route of our own
+    reason, _ = classify(error)
+    return reason if reason in OURS else Reason.DNS_UNREACHABLE
 
 
 def _interleave(first: list[str], second: list[str]) -> list[str]:

@@ -39,6 +39,7 @@ from probed.telemetry.series import (
 
 if TYPE_CHECKING:
     from probed.config.model import Check
+    from probed.state import CheckState
 
 PHASE_SERIES = 64
 """Phases of one check that are shown."""
@@ -118,6 +119,7 @@ class Board:
             self._checks[check.name] = row
         row.info = _describe(check)
         row.interval = float(check.interval)
+        row.held = (row.held or 0) if check.depends_on else None
         for measure in check.probe.declared.values():
             self._measured.begin(row, measure)
 
@@ -151,7 +153,9 @@ class Board:
         else:
             _count(row.bad, (outcome, reason_of(result)))
         if result.previous is not None and outcome != "failed":
-            _count(row.unconfirmed, reason_of(first_attempt(result)))
+            first = first_attempt(result)
+            if first.outcome is Outcome.FAILED:
+                _count(row.unconfirmed, reason_of(first))
         phases = result.phases
         row.phases = durations = {phase.name: phase.duration_s for phase in phases}
         if len(durations) != len(phases) or len(durations) > PHASE_SERIES:
@@ -163,15 +167,16 @@ class Board:
         if result.measures:
             self._measured.take(row, result, ended)
 
-    def judge(
-        self, name: str, verdict: Verdict, consecutive_failures: int, last_success: float | None
-    ) -> None:
-        """Note what a check is said to be over time. `last_success` is seconds since the epoch."""
+    def judge(self, name: str, state: CheckState, *, held: bool = False) -> None:
+        """Note what a check is said to be over time; `held` while one that it depends on fails."""
         row = self._checks.get(name)
         if row is not None:
-            row.up = _UP.get(verdict)
-            row.failures = consecutive_failures
-            row.last_success = last_success
+            row.up = _UP.get(state.verdict)
+            row.failures = state.failed
+            row.last_success = state.last_success
+            row.flapping = int(state.flapping)
+            if row.held is not None:
+                row.held = int(held)
 
 
 def reason_of(result: Result) -> str:
@@ -269,6 +274,8 @@ _CELLS: dict[Measure, Any] = {
     c.FAILURES: lambda row: ((NO_LABELS, row.failures),),
     c.LAST_RUN: lambda row: _optional(row.last_run),
     c.LAST_SUCCESS: lambda row: _optional(row.last_success),
+    c.FLAPPING: lambda row: ((NO_LABELS, row.flapping),),
+    c.HELD: lambda row: _optional(row.held),
     c.INTERVAL: lambda row: ((NO_LABELS, row.interval),),
 }
-_FLEETING = {c.INFO, c.UP, c.SUCCESS, c.OUTCOMES, c.PHASE_DURATION, c.LAST_SUCCESS}
+_FLEETING = {c.INFO, c.UP, c.SUCCESS, c.OUTCOMES, c.PHASE_DURATION, c.LAST_SUCCESS, c.HELD}

@@ -20,6 +20,7 @@ ERROR_TYPE = "error.type"
 SIGNAL = "otel.signal"
 RESULT = "outcome"
 REASON = "reason"
+LANE = "lane"
 
 DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 DELAYS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -71,6 +72,8 @@ FAILURES = _check(
 LAST_RUN = _check("last_run.timestamp", "s", "When the last run began, seconds since the epoch.")
 LAST_SUCCESS = _check("last_success.timestamp", "s",
                       "When the last run began that was ok or degraded, seconds since the epoch.")  # fmt: skip
+FLAPPING = _check("flapping", "", "1 while the outcome changes so often that the verdict is held.")
+HELD = _check("held", "", "1 while a check that this one depends on fails: its alert waits.")
 INTERVAL = _check("interval", "s", "How often the check is run.")
 
 LATENESS = _own("probed.scheduler.lateness", "s", "How much later than due runs were started.",
@@ -79,10 +82,23 @@ MISSED = _own("probed.scheduler.missed", "{run}", "Runs that came due and were n
               kind=Kind.COUNTER)  # fmt: skip
 RUNNING = _own("probed.scheduler.running", "{run}", "Runs that go on now.")
 WAITING = _own("probed.scheduler.waiting", "{run}", "Runs that are due and wait for a free place.")
+DRAINED = _own(
+    "probed.scheduler.drained", "", "1 while no runs are started, as `probed drain` asked."
+)
+STATE_SAVES = _own("probed.state.saves", "{save}", "Attempts to keep the state of checks on disk.",
+                   RESULT, kind=Kind.COUNTER)  # fmt: skip
 LOOP_LAG = _own("probed.loop.lag", "s", "How late the event loop woke a timer.",
                 kind=Kind.HISTOGRAM, buckets=DELAYS)  # fmt: skip
 EXPORT_ITEMS = _own("probed.export.items", "{item}", "Spans and metric points by what became of them.",
                     SIGNAL, RESULT, ERROR_TYPE, kind=Kind.COUNTER)  # fmt: skip
+SPOOL_SIZE = _own("probed.export.spool.size", "By", "Encoded telemetry that waits to be sent.",
+                  LANE)  # fmt: skip
+SPOOL_LIMIT = _own("probed.export.spool.limit", "By",
+                   "Room for it; some MiB where it is kept in memory, for want of a disk.", LANE)  # fmt: skip
+SPOOL_AGE = _own("probed.export.spool.oldest.age", "s", "How long the oldest of it has waited.",
+                 LANE)  # fmt: skip
+SPOOL_ERRORS = _own("probed.export.spool.errors", "{error}",
+                    "Times that the spool's disk began to fail.", LANE, kind=Kind.COUNTER)  # fmt: skip
 RELOADS = _own("probed.config.reloads", "{reload}", "Attempts to load a changed configuration.", RESULT,
                kind=Kind.COUNTER)  # fmt: skip
 RELOAD_SUCCESS = _own(
@@ -101,8 +117,9 @@ MEMORY = _own("process.memory.usage", "By", "Resident memory.")
 OPEN_FILES = _own("probed.process.open_files", "{file}", "Open file descriptors.")
 
 CHECK_MEASURES = (INFO, UP, SUCCESS, OUTCOMES, RUNS, UNCONFIRMED, DURATION, PHASE_DURATION, PHASE_TIME,
-                  FAILURES, LAST_RUN, LAST_SUCCESS, INTERVAL)  # fmt: skip
-OWN_MEASURES = (LATENESS, MISSED, RUNNING, WAITING, LOOP_LAG, EXPORT_ITEMS, RELOADS, RELOAD_SUCCESS,
+                  FAILURES, LAST_RUN, LAST_SUCCESS, FLAPPING, HELD, INTERVAL)  # fmt: skip
+OWN_MEASURES = (LATENESS, MISSED, RUNNING, WAITING, DRAINED, STATE_SAVES, LOOP_LAG, EXPORT_ITEMS,
+                SPOOL_SIZE, SPOOL_LIMIT, SPOOL_AGE, SPOOL_ERRORS, RELOADS, RELOAD_SUCCESS,
                 RELOAD_TIMESTAMP, DROPPED, BUILD, CPU_TIME, MEMORY, OPEN_FILES)  # fmt: skip
 CATALOGUE = (*CHECK_MEASURES, *OWN_MEASURES)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from probed.clock import Clock
 from probed.model import Measure
@@ -12,15 +13,18 @@ from probed.telemetry import process
 from probed.telemetry.series import Cell, Family, Histogram, Labels, OwnRow, Pairs, Value
 
 _ZEROS: dict[Measure, tuple[Pairs, ...]] = {
-    c.MISSED: tuple(((c.REASON, reason),) for reason in ("overlap", "limit", "late")),
+    c.MISSED: tuple(((c.REASON, reason),) for reason in ("overlap", "limit", "late", "drained")),
     c.RUNNING: ((),),
     c.WAITING: ((),),
+    c.DRAINED: ((),),
+    c.STATE_SAVES: (((c.RESULT, "ok"),), ((c.RESULT, "failed"),)),
     c.RELOADS: (((c.RESULT, "ok"),), ((c.RESULT, "failed"),)),
     c.EXPORT_ITEMS: tuple(
         ((c.SIGNAL, signal), (c.RESULT, result))
         for signal in ("traces", "metrics")
         for result in ("sent", "retried", "dropped", "rejected")
     ),
+    c.SPOOL_ERRORS: tuple(((c.LANE, lane),) for lane in ("fail", "ok", "metrics")),
     c.DROPPED: (),
 }
 """What stands at 0 from the start."""
@@ -44,6 +48,10 @@ class Own:
         self._loaded[()], self._loaded_at[()] = 1, self._started
         python = ".".join(map(str, sys.version_info[:3]))
         self._open(c.BUILD)[(("version", version), ("python", python))] = 1
+        self.spool: Callable[[], Mapping[str, tuple[float, float, float]]] = dict
+        """By lane: bytes that wait, room for them, and seconds that the oldest has waited."""
+        for index, measure in enumerate((c.SPOOL_SIZE, c.SPOOL_LIMIT, c.SPOOL_AGE)):
+            self._read(measure, partial(self._spooled, index))
         self._read(c.CPU_TIME, process.cpu_time)
         self._read(c.MEMORY, process.memory)
         self._read(c.OPEN_FILES, process.open_files)
@@ -79,6 +87,14 @@ class Own:
         self._values[c.RUNNING.name][()] = running
         self._values[c.WAITING.name][()] = waiting
 
+    def drained(self, *, active: bool) -> None:
+        """Whether runs are held back."""
+        self._values[c.DRAINED.name][()] = int(active)
+
+    def saved(self, *, ok: bool) -> None:
+        """An attempt to keep the state of checks has ended."""
+        self._add(c.STATE_SAVES, ((c.RESULT, "ok" if ok else "failed"),), 1)
+
     def lagged(self, seconds: float) -> None:
         """The event loop woke a timer that much too late."""
         self._lag.observe(c.DELAYS, max(0.0, seconds))
@@ -91,6 +107,13 @@ class Own:
         if error_type is not None:
             pairs = (*pairs, (c.ERROR_TYPE, error_type))
         self._add(c.EXPORT_ITEMS, pairs, count)
+
+    def _spooled(self, index: int) -> dict[Pairs, float]:
+        return {((c.LANE, lane),): seen[index] for lane, seen in self.spool().items()}
+
+    def spool_failed(self, lane: str) -> None:
+        """The disk under a lane of the spool began to fail."""
+        self._add(c.SPOOL_ERRORS, ((c.LANE, lane),), 1)
 
     def reloaded(self, *, ok: bool) -> None:
         """An attempt to load a changed configuration has ended."""

@@ -7,23 +7,36 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import anyio
-from anyio.abc import TaskStatus
+from anyio.abc import TaskGroup, TaskStatus
 
 from probed.clock import Clock
 from probed.model import Result
+from probed.reasons import ProbeError
 from probed.telemetry.board import Board
 from probed.telemetry.openmetrics import OPENMETRICS, negotiate, render
 from probed.telemetry.resource import instance_id, resource_attributes
-from probed.telemetry.settings import export_settings, sampled
+from probed.telemetry.settings import ExportSettings, Signal, export_settings, sampled
 
 if TYPE_CHECKING:
+    from httpx2 import AsyncClient
+
     from probed.config.model import Config
     from probed.net import Network
-    from probed.telemetry.export import Exporter
+    from probed.telemetry.export import Connect, Exporter
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Settings that were found to be possible, and how their clients are made."""
+
+    settings: ExportSettings
+    connect: Connect
 
 
 class Pipeline:
@@ -40,17 +53,14 @@ class Pipeline:
         version: str,
         environ: Mapping[str, str] | None = None,
     ) -> None:
-        environ = os.environ if environ is None else environ
-        self.settings = export_settings(config.telemetry, environ)
-        # Those of the OTEL_* variables are not in the file.
-        config.redactor.learn(
-            value.get_secret_value()
-            for signal in self.settings.signals
-            for value in signal.headers.values()
-        )
+        self._environ = environ = os.environ if environ is None else environ
+        self._clock = clock
+        self._network = network
+        self.settings = self._settings(config)
         # systemd says where StateDirectory= is.
         given = environ.get("STATE_DIRECTORY", "").partition(":")[0]
-        instance = instance_id(config.service.state_dir or (Path(given) if given else None))
+        self._state_dir = config.service.state_dir or (Path(given) if given else None)
+        instance = instance_id(self._state_dir)
         self.board = Board(
             clock,
             version=version,
@@ -62,18 +72,68 @@ class Pipeline:
         for check in config.checks:
             if check.enabled:
                 self.board.add(check)
-        self._exporter = self._make_exporter(config, clock, network)
+        self._exporter = self._make_exporter(self.settings, self._connect(config))
+        self._tasks: TaskGroup | None = None
+        self._drained = False
         self._stopped = anyio.Event()
 
-    def _make_exporter(self, config: Config, clock: Clock, network: Network) -> Exporter | None:
-        if not self.settings.signals:
-            return None
-        from probed.telemetry.export import Exporter, make_client  # noqa: PLC0415  # see above
+    def _settings(self, config: Config) -> ExportSettings:
+        settings = export_settings(config.telemetry, self._environ)
+        # Those of the OTEL_* variables are not in the file.
+        config.redactor.learn(
+            value.get_secret_value()
+            for signal in settings.signals
+            for value in signal.headers.values()
+        )
+        return settings
 
-        return Exporter(
-            self.settings, self.board, clock,
-            lambda signal: make_client(signal, network, clock, config.redactor),
-        )  # fmt: skip
+    def _connect(self, config: Config) -> Connect:
+        def connect(signal: Signal) -> AsyncClient:
+            from probed.telemetry.export import make_client  # noqa: PLC0415  # see above
+
+            return make_client(signal, self._network, self._clock, config.redactor)
+
+        return connect
+
+    def _make_exporter(self, settings: ExportSettings, connect: Connect) -> Exporter | None:
+        if not settings.signals:
+            return None
+        from probed.telemetry.export import Exporter  # noqa: PLC0415  # see above
+
+        return Exporter(settings, self.board, self._clock, connect, state_dir=self._state_dir)
+
+    def prepare(self, config: Config) -> Prepared:
+        """What `apply` needs to go on with another configuration; nothing is changed yet.
+
+        Raises ValueError for what cannot be followed.
+        """
+        settings = self._settings(config)
+        for signal in settings.signals:
+            if urlsplit(signal.url).scheme == "https":
+                try:
+                    self._network.contexts.get(signal.tls)
+                except ProbeError as error:
+                    raise ValueError(f"telemetry.otlp: {error.message}") from None
+        return Prepared(settings, self._connect(config))
+
+    def apply(self, prepared: Prepared) -> None:
+        """Export as was prepared, from now on. Nothing that is queued is lost; the spool stays in
+        the state directory of the start.
+        """
+        self.settings = prepared.settings
+        if self._exporter is not None:
+            self._exporter.apply(prepared.settings, prepared.connect)
+            return
+        self._exporter = self._make_exporter(prepared.settings, prepared.connect)
+        if self._exporter is not None and self._tasks is not None and not self._drained:
+            self._tasks.start_soon(self._exporter.run)
+
+    async def flush(self) -> None:
+        """Return when the spans of all Results taken so far are on disk; in memory where there is
+        none, or where it fails. Costs nothing where there is nothing to do.
+        """
+        if self._exporter is not None:
+            await self._exporter.flush()
 
     @property
     def destinations(self) -> tuple[str, ...]:
@@ -96,15 +156,16 @@ class Pipeline:
         return content_type, render(self.board, openmetrics=content_type == OPENMETRICS)
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Export until `drain` or `stop`."""
-        if self._exporter is None:
+        """Export until `drain`, and wait for `stop`."""
+        async with anyio.create_task_group() as self._tasks:
+            if self._exporter is not None:
+                await self._tasks.start(self._exporter.run)
             task_status.started()
             await self._stopped.wait()
-        else:
-            await self._exporter.run(task_status=task_status)
 
     async def drain(self, seconds: float = 3.0) -> None:
         """Hand over what is left, for so long at most. Never raises."""
+        self._drained = True
         if self._exporter is not None:
             await self._exporter.drain(seconds)
 

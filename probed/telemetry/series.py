@@ -136,7 +136,7 @@ class Family:
 class CheckRow:
     """All series of one check that do not depend on what its kind measures."""
 
-    __slots__ = ("bad", "created", "duration", "failures", "generation", "info", "interval", "labels",
+    __slots__ = ("bad", "created", "duration", "failures", "flapping", "generation", "held", "info", "interval", "labels",
                  "last_run", "last_success", "measures", "name", "ok", "outcome", "pairs", "phase_times",
                  "phases", "probe", "sent", "success", "unconfirmed", "up", "warned")  # fmt: skip
 
@@ -154,6 +154,8 @@ class CheckRow:
         self.success: int | None = None
         self.outcome: str | None = None
         self.failures = 0
+        self.flapping = 0
+        self.held: int | None = None
         self.last_run: float | None = None
         self.last_success: float | None = None
         self.ok = 0

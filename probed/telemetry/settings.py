@@ -20,10 +20,11 @@ from pydantic import SecretStr
 
 from probed.fields import Url
 from probed.http import check_header
+from probed.net import TlsOptions
 from probed.redact import redact_url
 
 if TYPE_CHECKING:
-    from probed.config.model import Otlp, Telemetry
+    from probed.config.model import Otlp, Spool, Telemetry
 
 SignalName: TypeAlias = Literal["traces", "metrics"]
 
@@ -55,11 +56,20 @@ class Signal:
         """The URL as it may be shown."""
         return redact_url(self.url)
 
+    @property
+    def tls(self) -> TlsOptions:
+        """As a probe's, and with a client certificate, which the standard variables can name."""
+        ca, certificate, key = (
+            None if path is None else str(path) for path in (self.ca, self.certificate, self.key)
+        )
+        return TlsOptions(ca=ca, certificate=certificate, key=key)
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExportSettings:
     """Intervals are seconds. A signal that is None is not exported."""
 
+    spool: Spool
     traces: Signal | None = None
     metrics: Signal | None = None
     metrics_interval: float = METRICS_INTERVAL
@@ -78,6 +88,7 @@ def export_settings(telemetry: Telemetry, environ: Mapping[str, str]) -> ExportS
     interval = telemetry.metrics_interval
     ratio = telemetry.trace_ratio
     return ExportSettings(
+        spool=telemetry.spool,
         traces=None if disabled else _signal("traces", telemetry.otlp, environment),
         metrics=None if disabled else _signal("metrics", telemetry.otlp, environment),
         metrics_interval=interval

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Issued:
     """A certificate with its key. `chain` is what a server sends, leaf first; times are seconds
-    since the epoch. `clients` is whom it asks for a certificate of their own.
+    since the epoch. `clients` is whom it asks for a certificate of their own. `security` is
+    OpenSSL's level; at 0 a server shows, and speaks, what is broken.
     """
 
     key: bytes
@@ -28,11 +29,14 @@ class Issued:
     not_before: float
     not_after: float
     clients: Authority | None = None
+    security: int | None = None
 
     @cached_property
     def context(self) -> ssl.SSLContext:
         """The TLS context of a server that shows this certificate. It is made once."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        if self.security is not None:
+            context.set_ciphers(f"DEFAULT:@SECLEVEL={self.security}")
         # Files are the only way in; this one is in memory, so that a running loop is not blocked.
         descriptor = os.memfd_create("certificate")
         try:
@@ -96,6 +100,12 @@ class Authority:
         """A certificate by an intermediate authority that the server sends along."""
         return _issued(self._ca.create_child_ca(), names, _span(90.0))
 
+    def weak(self, *names: str) -> Issued:
+        """A certificate that the authority signed with SHA-1."""
+        issued = self.issue(*names)
+        chain = _sign_with_sha1(issued.chain, self._ca.private_key_pem.bytes())
+        return replace(issued, chain=chain, security=0)
+
     @staticmethod
     def self_signed(*names: str) -> Issued:
         """A certificate that signed itself."""
@@ -116,6 +126,7 @@ KINDS: Mapping[str, Callable[[Authority, str], Issued]] = MappingProxyType(
         "wrong_name": lambda ca, _: ca.issue("another.example"),
         "self_signed": lambda ca, name: ca.self_signed(name),
         "incomplete_chain": lambda ca, name: ca.incomplete(name),
+        "sha1": lambda ca, name: ca.weak(name),
         "stranger": lambda _, name: Authority().issue(name),
         "asks_for_ours": lambda ca, name: ca.issue(name, clients=ca),
     }
@@ -167,6 +178,36 @@ def _sign_self(names: tuple[str, ...], span: tuple[datetime, datetime]) -> tuple
         key.private_bytes(pem, plain, serialization.NoEncryption()),
         certificate.public_bytes(pem),
     )
+
+
+_WITH_SHA256 = bytes.fromhex("300a06082a8648ce3d040302")
+_WITH_SHA1 = bytes.fromhex("300906072a8648ce3d0401")
+"""The AlgorithmIdentifiers ecdsa-with-SHA256 and ecdsa-with-SHA1 (RFC 5758, RFC 3279)."""
+
+
+def _sign_with_sha1(pem: bytes, key: bytes) -> bytes:
+    """The certificate signed anew, by hand: cryptography signs nothing with SHA-1 any more."""
+    from cryptography import x509  # noqa: PLC0415
+    from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
+
+    signer = serialization.load_pem_private_key(key, None)
+    assert isinstance(signer, ec.EllipticCurvePrivateKey)
+    body = x509.load_pem_x509_certificate(pem).tbs_certificate_bytes
+    start = 2 + (body[1] & 0x7F)  # a length over 127 bytes says first how long it is itself
+    body = _der(0x30, body[start:].replace(_WITH_SHA256, _WITH_SHA1))
+    signature = signer.sign(body, ec.ECDSA(hashes.SHA1()))  # noqa: S303  # that is the point
+    whole = _der(0x30, body + _WITH_SHA1 + _der(0x03, b"\0" + signature))
+    return ssl.DER_cert_to_PEM_cert(whole).encode("ascii")
+
+
+def _der(tag: int, content: bytes) -> bytes:
+    """One value of DER (X.690)."""
+    size = len(content)
+    if size < 0x80:
+        return bytes((tag, size)) + content
+    length = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes((tag, 0x80 | len(length))) + length + content
 
 
 def _general(name: str) -> x509.GeneralName:

@@ -23,10 +23,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias, cast
 
 import anyio
 import pytest
@@ -38,8 +38,18 @@ from probed.probe import CERTIFICATE_NOT_AFTER, Probe
 from probed.redact import Redactor
 from probed.runner import execute
 from probed.testing.certificates import Authority, Issued
+from probed.testing.expected import (
+    ANSWERS,
+    CERTIFICATES,
+    HERE,
+    NAME,
+    NAMES,
+    PEERS,
+    THERE,
+    WAYS,
+)
 from probed.testing.leaks import no_leaks
-from probed.testing.nameserver import Fault, dns_server
+from probed.testing.nameserver import FAULTS, Fault, dns_server
 from probed.testing.peer import Peer
 from probed.testing.servers import BEHAVIOURS, serve
 from probed.testing.soundness import assert_memory, assert_sound
@@ -61,37 +71,24 @@ class Scenario:
 
 Scenarios: TypeAlias = "Mapping[str, Callable[[], AbstractAsyncContextManager[Scenario]]]"
 
-# How a peer fails, and the reason that must be found; one that ends in a dot stands for its area.
-_PEERS = {
-    "refused": "connect.refused", "black_hole": "timeout.", "silent": "timeout.",
-    "reset": "connect.", "plain_on_tls": "tls.not_tls", "tls_stall": "timeout.",
-    "tls_alert": "tls.",
-}  # fmt: skip
-_CERTIFICATES = {
-    "expired": "tls.expired", "not_yet_valid": "tls.not_yet_valid", "wrong_name": "tls.wrong_name",
-    "self_signed": "tls.self_signed", "incomplete_chain": "tls.untrusted",
-    "stranger": "tls.untrusted",
-}  # fmt: skip
-_NAMES: dict[Fault, str] = {
-    "nxdomain": "dns.nxdomain", "servfail": "dns.servfail", "refused": "dns.refused",
-    "silent": "timeout.resolve", "garbage": "", "wrong_id": "", "cname_loop": "",
-}  # fmt: skip
-
 
 class ProbeContract:
     """A good peer, and every bad one, for one kind.
 
-    `protocol` says which misbehaviours concern it: those of TCP, those of HTTP too, or, with None,
-    none, and then `make` is never called. `tolerates` names the ones that leave a peer good enough
-    for this kind. `grace` is how much later than its deadline a run may end.
+    `protocol` says which misbehaviours concern it: those of TCP, those of HTTP too, those of name
+    servers, or, with None, none, and then `make` is never called. `tolerates` names the ones that
+    leave a peer good enough for this kind; `expects` says what it must come to with others, where
+    the suite itself does not know as much. `grace` is how much later than its deadline a run may
+    end.
     """
 
     pytestmark = pytest.mark.anyio
 
-    protocol: ClassVar[Literal["tcp", "http"] | None] = "tcp"
+    protocol: ClassVar[Literal["tcp", "http", "dns"] | None] = "tcp"
     speaks_tls: ClassVar[bool] = True
     resolves: ClassVar[bool] = True
     tolerates: ClassVar[frozenset[str]] = frozenset()
+    expects: ClassVar[Mapping[str, tuple[Outcome, str]]] = {}
     timeout: ClassVar[float] = 0.5
     grace: ClassVar[float] = 0.3
 
@@ -111,11 +108,15 @@ class ProbeContract:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Leave out the tests that do not concern the kind: a skipped test is one nobody reads."""
         super().__init_subclass__(**kwargs)
-        direct = cls.protocol is not None
+        direct = cls.protocol in {"tcp", "http"}
         for name, concerns in {
             "test_misbehaving_peer": direct,
+            "test_misbehaving_name_server": cls.protocol == "dns",
             "test_cancelled_from_outside": direct,
-            "test_name_that_does_not_resolve": direct and cls.resolves,
+            "test_name_that_does_not_resolve": cls.protocol is not None and cls.resolves,
+            "test_name_that_leads_to_the_peer": direct and cls.resolves,
+            "test_name_with_a_thousand_addresses": direct and cls.resolves,
+            "test_name_that_leads_where_nobody_may_go": direct and cls.resolves,
             "test_bad_certificate": direct and cls.speaks_tls,
             "test_peer_that_misbehaves_in_the_handshake": direct and cls.speaks_tls,
         }.items():
@@ -127,8 +128,10 @@ class ProbeContract:
             "scenario": list(self.scenarios()),
             "behaviour": self._behaviours(),
             "tls_behaviour": [name for name, b in BEHAVIOURS.items() if b.layer == "tls"],
-            "certificate": list(_CERTIFICATES),
-            "fault": list(_NAMES),
+            "certificate": list(CERTIFICATES),
+            "fault": list(NAMES),
+            "server_fault": [*FAULTS, "nobody"],
+            "way": list(WAYS),
             "stage": ["silent", "tls_stall"] if self.speaks_tls else ["silent"],
         }
         for name, values in cases.items():
@@ -136,7 +139,7 @@ class ProbeContract:
                 metafunc.parametrize(name, values)
 
     def _behaviours(self) -> list[str]:
-        layers = {None: (), "tcp": ("tcp",), "http": ("tcp", "http")}[self.protocol]
+        layers = {"tcp": ("tcp",), "http": ("tcp", "http")}.get(self.protocol or "", ())
         return [name for name, behaviour in BEHAVIOURS.items() if behaviour.layer in layers]
 
     async def run(
@@ -226,8 +229,38 @@ class ProbeContract:
             return
         if BEHAVIOURS[behaviour].broken:
             assert result.outcome is not Outcome.OK, f"{behaviour} passed as ok"
-        if BEHAVIOURS[behaviour].broken and BEHAVIOURS[behaviour].layer == "tcp":
-            _assert_failed(result, _PEERS.get(behaviour, ""))
+        if behaviour in self.expects:
+            self._assert_expected(behaviour, result)
+        elif BEHAVIOURS[behaviour].broken:
+            known = PEERS | ANSWERS
+            if BEHAVIOURS[behaviour].layer == "tcp" or behaviour in known:
+                _assert_failed(result, known.get(behaviour, ""))
+
+    def _assert_expected(self, behaviour: str, result: Result) -> None:
+        outcome, reason = self.expects[behaviour]
+        assert result.outcome is outcome, f"{result.outcome}: {result.findings}"
+        _assert_reason(result, reason)
+
+    async def test_misbehaving_name_server(self, server_fault: str) -> None:
+        """A name server that misbehaves never passes as ok, and never holds a run up."""
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(no_leaks())
+            if server_fault == "nobody":
+                nobody = await stack.enter_async_context(serve("refused"))
+                address = nobody.address
+            else:
+                fault = cast("Fault", server_fault)
+                address = (await stack.enter_async_context(dns_server(fault=fault))).address
+            result = await self.run(self.make(address, None))
+        if server_fault in self.expects:
+            self._assert_expected(server_fault, result)
+        else:
+            silent = (
+                "timeout."
+                if server_fault == "nobody"
+                else NAMES.get(cast("Fault", server_fault), "dns.")
+            )
+            _assert_failed(result, silent.replace("timeout.resolve", "timeout."))
 
     async def test_name_that_does_not_resolve(self, fault: Fault) -> None:
         """What is wrong with the name is told from what is wrong with the peer."""
@@ -236,7 +269,41 @@ class ProbeContract:
             probe = self.make(HostPort("nowhere.example.com", 9), None)
             result = await self.run(probe, network)
             assert server.queries, "the resolver of the run was not asked"
-        _assert_failed(result, _NAMES[fault])
+        _assert_failed(result, NAMES[fault])
+
+    async def test_name_that_leads_to_the_peer(self, way: str) -> None:
+        """A name that is odd or half broken is good enough where one of its addresses answers."""
+        async with no_leaks(), serve("close_early") as server, WAYS[way]() as names:
+            network = Network(resolver=Resolver(servers=[names.server], hosts=None))
+            result = await self.run(self.make(HostPort(NAME, server.port), None), network)
+            assert server.connections, f"the peer was not asked: {result.findings}"
+        if "close_early" not in self.tolerates:
+            _assert_failed(result, "connect.")
+
+    async def test_name_with_a_thousand_addresses(self) -> None:
+        """No more of them are tried than is good for anyone."""
+        thousand = [f"127.0.{n // 250}.{n % 250 + 1}" for n in range(1000)]
+        zone = {(NAME, "A"): thousand}
+        async with no_leaks(), serve("refused") as server, dns_server(zone) as names:
+            network = Network(resolver=Resolver(servers=[names.server], hosts=None))
+            result = await self.run(self.make(HostPort(NAME, server.port), None), network)
+        _assert_failed(result, "connect.refused")
+
+    async def test_name_that_leads_where_nobody_may_go(self) -> None:
+        """The address that is judged is the one that is asked, in each run anew: a name that leads
+        to the metadata service from now on (DNS rebinding) is not asked again.
+        """
+        async with no_leaks(), serve("close_early") as server, dns_server(HERE, ttl=0) as names:
+            network = Network(resolver=Resolver(servers=[names.server], hosts=None))
+            probe = self.make(HostPort(NAME, server.port), None)
+            await self.run(probe, network)
+            asked = server.connections
+            assert asked, "the peer was not asked"
+            names.zone[NAME, "A"] = THERE
+            result = await self.run(probe, network)
+            assert server.connections == asked, "an old address was asked"
+        assert result.outcome is Outcome.UNKNOWN, f"{result.outcome}: {result.findings}"
+        _assert_reason(result, "connect.denied")
 
     async def test_bad_certificate(
         self, certificate: str, authority: Authority, trusting: Tls
@@ -245,7 +312,7 @@ class ProbeContract:
         issued = authority.of_kind(certificate, "127.0.0.1")
         async with no_leaks(), serve(self._over_tls(issued)) as server:
             result = await self.run(self.make(server.address, trusting))
-        _assert_failed(result, _CERTIFICATES[certificate])
+        _assert_failed(result, CERTIFICATES[certificate])
         ends = [m.value for m in result.measures if m.measure is CERTIFICATE_NOT_AFTER]
         assert ends == [issued.not_after], "the certificate's end of validity was not measured"
 
@@ -270,7 +337,10 @@ class ProbeContract:
 
         async with no_leaks(), serve(upgrade) as server:
             result = await self.run(self.make(server.address, trusting))
-        _assert_failed(result, _PEERS.get(tls_behaviour, ""))
+        if tls_behaviour in self.expects:
+            self._assert_expected(tls_behaviour, result)
+        else:
+            _assert_failed(result, PEERS.get(tls_behaviour, ""))
 
     async def test_cancelled_from_outside(self, stage: str, trusting: Tls) -> None:
         """A run that is cancelled ends at once and leaves nothing behind."""

@@ -63,6 +63,20 @@ def drip_body(interval: float = 1.0) -> Talk:
     return dripping
 
 
+def slow_body(rate: float = 1000.0) -> Talk:
+    """A behaviour that sends a long body at `rate` bytes a second."""
+
+    async def trickling(peer: Peer) -> None:
+        """It sends the body at 1 kB/s."""
+        await peer.read_until(b"\r\n\r\n")
+        await peer.send(_OK + b"Content-Length: 1000000\r\n\r\n")
+        for _ in range(1000):
+            await peer.send(b"x" * 100)
+            await peer.pause(100 / rate)
+
+    return trickling
+
+
 async def reset_mid_response(peer: Peer) -> None:
     """It resets the connection within the body."""
     await peer.read_until(b"\r\n\r\n")
@@ -216,6 +230,11 @@ CANNED: dict[str, Talk] = {
         b"HTTP/1.1 302 Found\r\nServer: " + HOSTILE + b"\r\nLocation: " + HOSTILE
         + b"\r\nContent-Type: " + HOSTILE + b"\r\nContent-Length: 0\r\n\r\n",
         "Its headers hold terminal escapes, bidirectional overrides and a secret.",
+    ),
+    "redirect_to_metadata": canned(
+        b"HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/latest/\r\n"
+        b"Content-Length: 0\r\n\r\n",
+        "It sends whoever asks to the metadata service of the cloud, in clear.",
     ),
     "nul_header": canned(_OK + b"X-Nul: a\x00b\r\n" + _HELLO, "One of its headers holds NUL."),
     "cr_header": canned(_OK + b"X-Cr: a\rX-B: b\r\n" + _HELLO, "One of its headers holds a CR."),

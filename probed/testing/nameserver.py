@@ -22,13 +22,20 @@ from probed.testing.peer import Peer, ready
 from probed.testing.tcp_behaviours import SEED
 
 Fault = Literal[
-    "nxdomain", "servfail", "refused", "silent", "truncated", "garbage", "wrong_id", "cname_loop"
-]
+    "nxdomain", "servfail", "refused", "silent", "truncated", "garbage", "wrong_id", "cname_loop",
+    "wrong_question", "pointer_loop",
+]  # fmt: skip
 FAULTS: tuple[str, ...] = get_args(Fault)
 """All misbehaviours by name: a closed set."""
 
+Faults = Mapping[str | tuple[str, str], Fault]
+"""Faults of single names, or of one type of record of a name."""
 Zone = Mapping[tuple[str, str], list[str]]
 _CHAIN = 8
+_POINTER_LOOP = bytes.fromhex(
+    "8180 0001 0001 0000 0000 c00c 0001 0001 c00c 0001 0001 00000000 0000"
+)
+"""An answer without its id: the name in its question is a pointer to itself (RFC 1035 4.1.4)."""
 _RCODES = {
     "nxdomain": dns.rcode.NXDOMAIN, "servfail": dns.rcode.SERVFAIL, "refused": dns.rcode.REFUSED,
 }  # fmt: skip
@@ -47,8 +54,9 @@ class DnsServer(Endpoint):
     """Answers from `zone`: `{(name, type): [record as in a zone file, …]}`.
 
     A name that stands under no type, nor above another, does not exist; CNAMEs are followed inside
-    the zone. `fault` is for all names, `faults` for single ones; all three may be changed while it
-    runs. `queries` are those that came in.
+    the zone. `fault` is for all names, `faults` for single ones, or for one type of record of
+    one; all three may be changed while it runs. `queries` are those that came in. `port` is any that
+    is free, if it is 0.
     """
 
     def __init__(
@@ -56,14 +64,16 @@ class DnsServer(Endpoint):
         zone: Zone | None = None,
         *,
         fault: Fault | None = None,
-        faults: Mapping[str, Fault] | None = None,
+        faults: Faults | None = None,
         ttl: int = 60,
         host: str = "127.0.0.1",
+        port: int = 0,
     ) -> None:
         super().__init__(host)
+        self._wanted = port
         self.zone: dict[tuple[str, str], list[str]] = dict(zone or {})
         self.fault = fault
-        self.faults: dict[str, Fault] = dict(faults or {})
+        self.faults: dict[str | tuple[str, str], Fault] = dict(faults or {})
         self.ttl = ttl
         self.queries: list[Query] = []
 
@@ -78,13 +88,13 @@ class DnsServer(Endpoint):
         self._spawn(self._accept(tcp, self._connection))
 
     def _pair(self) -> tuple[socket.socket, socket.socket]:
-        """A port that is free for both transports."""
+        """The port asked for, or one that is free for both transports."""
         for _ in range(20):
-            udp = self._bound(socket.SOCK_DGRAM)
+            udp = self._bound(socket.SOCK_DGRAM, self._wanted)
             try:
                 tcp = self._bound(socket.SOCK_STREAM, self.port)
             except OSError as error:
-                if error.errno != errno.EADDRINUSE:
+                if error.errno != errno.EADDRINUSE or self._wanted:
                     raise
                 continue
             tcp.listen(64)
@@ -118,13 +128,19 @@ class DnsServer(Endpoint):
         except (dns.exception.DNSException, IndexError):
             return None
         name = _plain(question.name)
-        self.queries.append(Query(name, dns.rdatatype.to_text(question.rdtype), transport))
+        kind = dns.rdatatype.to_text(question.rdtype)
+        self.queries.append(Query(name, kind, transport))
         self._notify()
-        fault = self.faults.get(name, self.fault)
+        fault = self.faults.get((name, kind)) or self.faults.get(name, self.fault)
         if fault == "silent":
             return None
         if fault == "garbage":
             return random.Random(SEED).randbytes(60)  # noqa: S311  # garbage is no secret
+        if fault == "pointer_loop":
+            return wire[:2] + _POINTER_LOOP
+        if fault == "wrong_question":
+            other = dns.message.make_query("another.example", question.rdtype, id=query.id)
+            query, question = other, other.question[0]
         answer = dns.message.make_response(query, recursion_available=True)
         answer.flags |= dns.flags.AA
         self._fill(answer, question, fault)
@@ -173,11 +189,12 @@ def dns_server(
     zone: Zone | None = None,
     *,
     fault: Fault | None = None,
-    faults: Mapping[str, Fault] | None = None,
+    faults: Faults | None = None,
+    ttl: int = 60,
     host: str = "127.0.0.1",
 ) -> DnsServer:
     """A name server on a free port for an `async with` block."""
-    return DnsServer(zone, fault=fault, faults=faults, host=host)
+    return DnsServer(zone, fault=fault, faults=faults, ttl=ttl, host=host)
 
 
 def _plain(name: dns.name.Name) -> str:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
 import ssl
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -104,16 +107,47 @@ class _BlackHole(Server):
         raise OSError(errno.ENOTSUP, "this kernel goes on accepting with a full queue")
 
 
+_LINE = """
+import os, signal, socket, sys
+listener = socket.socket(fileno=int(sys.argv[1]))
+os.kill(os.getpid(), signal.SIGSTOP)
+while True:
+    listener.accept()[0].sendall(b"220 awake\\r\\n")
+"""
+
+
+class _Frozen(Server):
+    """Its process is stopped (SIGSTOP): the kernel accepts, and nobody reads. `process` is it."""
+
+    process: subprocess.Popen[bytes]
+
+    async def _start(self) -> None:
+        listener = self._bound(socket.SOCK_STREAM)
+        listener.listen(64)
+        number = listener.fileno()
+        self.process = subprocess.Popen(  # noqa: S603, ASYNC220  # our own program, and 1 ms
+            [sys.executable, "-I", "-S", "-c", _LINE, str(number)], pass_fds=[number]
+        )
+        await asyncio.to_thread(os.waitid, os.P_PID, self.process.pid, os.WSTOPPED)
+
+    async def _stop(self) -> None:
+        await super()._stop()
+        self.process.kill()
+        self.process.wait()
+
+
+_MUTE = {"refused": _Refusing, "black_hole": _BlackHole, "frozen": _Frozen}
+"""Those that never accept."""
+
+
 def serve(
     behaviour: str | Talk, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
 ) -> Server:
     """A server on a free port for an `async with` block. `behaviour` is one of `BEHAVIOURS`, or any
     coroutine function that takes a Peer.
     """
-    if behaviour == "refused":
-        return _Refusing(None, host=host)
-    if behaviour == "black_hole":
-        return _BlackHole(None, host=host)
+    if isinstance(behaviour, str) and behaviour in _MUTE:
+        return _MUTE[behaviour](None, host=host)
     talk = BEHAVIOURS[behaviour].talk if isinstance(behaviour, str) else behaviour
     return Server(talk, tls=tls, host=host)
 
@@ -122,28 +156,33 @@ _TCP = {
     "silent": tcp.silent,
     "drip": tcp.drip(),
     "reset": tcp.reset,
+    "reset_mid_line": tcp.reset_mid_line,
     "close_early": tcp.close_early,
     "half_close": tcp.half_close,
     "half_line": tcp.half_line,
     "endless_line": tcp.endless_line,
     "garbage": tcp.garbage,
+    "tls_on_plain": tcp.tls_on_plain,
 }
 _TLS = {
     "plain_on_tls": tcp.plain_on_tls,
     "tls_stall": tcp.tls_stall,
     "tls_close": tcp.tls_close,
     "tls_alert": tcp.tls_alert,
+    "tls_old": tcp.tls_old,
 }
+_WHOLE = ("no_content_with_body", "redirect_to_metadata")
 _HTTP_BROKEN = {
     "reset_mid_response": http.reset_mid_response,
     "stall_body": http.stall_body,
     "drip_headers": tcp.drip(start=b"HTTP/1.1 200 OK\r\nX-Drip: "),
     "drip_body": http.drip_body(),
+    "slow_body": http.slow_body(),
     "endless_headers": http.endless_headers,
     "endless_header_line": http.endless_header_line,
     "informational_flood": http.informational_flood,
     "chunked_garbage": http.chunked_garbage,
-    **{name: talk for name, talk in http.CANNED.items() if name != "no_content_with_body"},
+    **{name: talk for name, talk in http.CANNED.items() if name not in _WHOLE},
 }
 _HTTP_ODD = {
     "answer_first": http.answer_first,
@@ -152,13 +191,14 @@ _HTTP_ODD = {
     "double_gzip_bomb": http.double_gzip_bomb,
     "deflate_bomb": http.deflate_bomb,
     "redirect_loop": http.redirect_loop,
-    "no_content_with_body": http.CANNED["no_content_with_body"],
+    **{name: http.CANNED[name] for name in _WHOLE},
 }
 
 BEHAVIOURS: Mapping[str, Behaviour] = MappingProxyType(
     {
         "refused": Behaviour(None, "tcp"),
         "black_hole": Behaviour(None, "tcp"),
+        "frozen": Behaviour(None, "tcp"),
         **{name: Behaviour(talk, "tcp") for name, talk in _TCP.items()},
         "hostile_line": Behaviour(tcp.hostile_line, "tcp", broken=False),
         "endless_lines": Behaviour(tcp.endless_lines, "tcp", broken=False),

@@ -16,6 +16,8 @@ from probed.reasons import Reason
 from probed.testing.tcp_behaviours import CANARY
 
 TEXT_LIMIT = 4096
+RESULT_LIMIT = 128 << 10
+"""Bytes of a whole result, evidence and all, as JSON."""
 _HOSTILE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff\ufeff]"
 )
@@ -28,7 +30,8 @@ def assert_sound(probe: Probe, result: Result) -> None:
     _check_measures(probe, result)
     _check_phases(result)
     _check_texts(probe, result)
-    json.dumps(plain(result), allow_nan=False)
+    size = len(json.dumps(plain(result), allow_nan=False))
+    assert size <= RESULT_LIMIT, f"the result takes {size} bytes"
 
 
 def assert_memory(memory: Mapping[str, Any]) -> None:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import random
+import ssl
+import warnings
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import lru_cache
 from typing import TypeAlias
 
+from probed.testing.certificates import Authority
 from probed.testing.peer import Peer
 
 Talk: TypeAlias = Callable[[Peer], Awaitable[None]]
@@ -41,6 +46,13 @@ def drip(interval: float = 1.0, start: bytes = b"") -> Talk:
 
 async def reset(peer: Peer) -> None:
     """It resets the connection at once."""
+    peer.reset()
+
+
+async def reset_mid_line(peer: Peer) -> None:
+    """It resets the connection within its first line."""
+    await peer.send(b"220 ma")
+    await peer.pause(0.02)  # a reset overtakes what was not read yet
     peer.reset()
 
 
@@ -89,6 +101,26 @@ async def plain_on_tls(peer: Peer) -> None:
     """It speaks plain text where TLS is expected."""
     await peer.send(b"220 mail.example.com ESMTP\r\n")
     await peer.until_gone()
+
+
+async def tls_on_plain(peer: Peer) -> None:
+    """It speaks TLS where plain text is expected."""
+    await peer.start_tls(Authority.self_signed("127.0.0.1").context)
+
+
+async def tls_old(peer: Peer) -> None:
+    """It speaks no TLS that is younger than 1.1."""
+    await peer.start_tls(_old())
+
+
+@lru_cache(maxsize=1)
+def _old() -> ssl.SSLContext:
+    context = replace(Authority.self_signed("127.0.0.1"), security=0).context
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # that is the point
+        context.minimum_version = ssl.TLSVersion.TLSv1
+        context.maximum_version = ssl.TLSVersion.TLSv1_1
+    return context
 
 
 async def tls_stall(peer: Peer) -> None:

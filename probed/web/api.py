@@ -12,8 +12,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from probed.history import CheckHistory, History
 from probed.model import Result, Transition
-from probed.web.history import CheckHistory, History
 
 Document = Callable[[Result], Mapping[str, Any]]
 """How a result is written as JSON."""
@@ -74,6 +74,8 @@ def _brief(history: CheckHistory, document: Document) -> dict[str, Any]:
         "verdict": state.verdict.value,
         "since": state.since or None,
         "consecutive_failures": state.failed,
+        "flapping": state.flapping,
+        "held_by": list(history.held_by),
         "last_run": state.last_run,
         "last_success": state.last_success,
         "last": None if last is None else document(last),

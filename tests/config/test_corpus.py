@@ -8,7 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from probed import SecretStr
-from probed.config import Config, ConfigError, loads, schema, show
+from probed.config import Config, ConfigError, Spool, loads, schema, show
 from probed.config.source import Node, Source
 from probed.model import Severity
 from probed.registry import Registry
@@ -23,6 +23,10 @@ UNSEEN = (
     "merge-key", "name-twice", "null-key", "number-key", "quote", "syntax", "tab", "tag", "timeout-",
     "too-", "two-documents", "validator", "variable", "secret-env-unset", "secret-env-empty",
     "secret-env-shape", "secret-file", "secret-credential", "confirm-float", "ratio-nan",
+    # What templates and defaults make of a check.
+    "include-missing", "include-nul", "kind-defaults-timeout", "template-depends",
+    "template-labels-many", "template-of-two-kinds", "template-twice", "use-cycle", "use-no-",
+    "use-too-deep", "use-unknown", "use-without-templates",
     # Text whose form the type itself judges.
     "address", "interval-too", "listen", "otlp.", "pattern", "resolver", "runbook", "size.", "url",
 )  # fmt: skip
@@ -49,7 +53,7 @@ def test_finds_the_same_without_libyaml(path: Path) -> None:
     fast, slow = (Source(path.read_text(), path.name, loader=loader)
                   for loader in (yaml.CSafeLoader, yaml.SafeLoader))  # fmt: skip
     assert fast.valid == slow.valid
-    assert [draft.mark[0] for draft in fast.drafts] == [draft.mark[0] for draft in slow.drafts]
+    assert [draft.mark[1] for draft in fast.drafts] == [draft.mark[1] for draft in slow.drafts]
 
 
 @pytest.mark.parametrize("path", GOOD, ids=name_of)
@@ -101,6 +105,7 @@ def test_reads_all_settings(registry: Registry, environ: Mapping[str, str]) -> N
         "192.0.2.53:53", "192.0.2.54:5353", "[2001:db8::53]:53", "[2001:db8::54]:53",
     )  # fmt: skip
     assert telemetry.metrics_interval == 15.0
+    assert telemetry.spool == Spool(fail=256 << 20, age=43200.0)
     assert telemetry.otlp.headers == {
         "Authorization": SecretStr("canary-token-1"),
         "X-Scope": SecretStr("tenant-1"),
@@ -112,7 +117,7 @@ def test_reads_all_settings(registry: Registry, environ: Mapping[str, str]) -> N
     assert site.labels == {"team": "mail", "tier": "2", "_a.b": "c"}
     assert (site.severity, site.enabled) == (Severity.P0, False)
     assert site.depends_on == ("mail/eu.1",)
-    assert str(site.position) == "probed.yaml:40:5"
+    assert str(site.position) == "probed.yaml:41:5"
 
 
 def test_every_rule_has_a_text() -> None:
@@ -135,4 +140,4 @@ def plain(node: Node) -> object:
 
 def settings(config: Config) -> dict[str, object]:
     values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
-    return {key: value for key, value in values.items() if key != "redactor"}
+    return {key: values[key] for key in ("checks", "service", "telemetry")}

@@ -40,15 +40,21 @@ service:
   listen: 127.0.0.1:9611
   concurrency: 100
   concurrency_per_host: 10
+  watch: false
 telemetry:
   listen: 127.0.0.1:9610
   phase_histogram: false
+  spool:
+    fail: 128MiB
+    ok: 64MiB
+    metrics: 32MiB
+    age: 1d
 checks:
 - name: a
   probe: line
   address: h:1
   slow: 2s
-  limit: 4096
+  limit: 4KiB
   interval: 1m30s
   timeout: 10s
   confirm: 1
@@ -56,6 +62,8 @@ checks:
   recover_after: 2
   severity: P2
   enabled: true
+  flap_damping: true
+  reference: false
 """
     )
 

@@ -11,16 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from probed.model import Finding, Outcome, Result, Severity
-from probed.output import (
-    Report,
-    Style,
-    render_github,
-    render_json,
-    render_junit,
-    render_markdown,
-    render_nagios,
-    render_result,
-)
+from probed.output import Report, Style, render_markdown, render_result
+from probed.output.github import render_github
+from probed.output.junit import render_junit
+from probed.output.nagios import render_nagios
+from probed.output.report import render_json
 
 HOSTILE = "a|b='c'\n::error::x%0A,:<script>]]>&\x1b[2J@all `x` \x00"
 

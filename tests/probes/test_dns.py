@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from probed import HostPort, Outcome
+from probed import HostPort, Outcome, Probe, Tls
 from probed.model import Result
 from probed.net import Network, Resolver
 from probed.runner import execute
@@ -26,7 +26,14 @@ ZONE = {
 
 
 class TestContract(ProbeContract):
-    protocol = None
+    protocol = "dns"
+    expects = {  # noqa: RUF012
+        # The zone is empty; what was cut off is asked for again over TCP.
+        "truncated": (Outcome.FAILED, "dns.nxdomain"),
+    }
+
+    def make(self, address: HostPort, tls: Tls | None) -> Probe:
+        return DnsProbe(query="a.test", server=address)
 
     @asynccontextmanager
     async def good(self) -> AsyncIterator[Scenario]:
@@ -42,8 +49,30 @@ class TestContract(ProbeContract):
             network = Network(Resolver([server.server], hosts=None))
             yield Scenario(DnsProbe(query="a.test"), network)
 
+    @asynccontextmanager
+    async def cut(self) -> AsyncIterator[Scenario]:
+        async with dns_server(ZONE, fault="truncated") as server:
+            yield Scenario(DnsProbe(query="a.test", server=server.address))
+
+    @asynccontextmanager
+    async def thousand(self) -> AsyncIterator[Scenario]:
+        zone = {("a.test", "A"): [f"127.0.{n // 250}.{n % 250 + 1}" for n in range(1000)]}
+        async with dns_server(zone) as server:
+            yield Scenario(DnsProbe(query="a.test", server=server.address))
+
+    @asynccontextmanager
+    async def fleeting(self) -> AsyncIterator[Scenario]:
+        async with dns_server(ZONE, ttl=0) as server:
+            yield Scenario(DnsProbe(query="a.test", server=server.address), runs=2)
+
     def scenarios(self) -> Scenarios:
-        return {"good": self.good, "the system's servers": self.of_the_system}
+        return {
+            "good": self.good,
+            "the system's servers": self.of_the_system,
+            "an answer that was cut": self.cut,
+            "1,000 answers": self.thousand,
+            "TTL 0": self.fleeting,
+        }
 
 
 async def ask(server: DnsServer, **settings: Any) -> Result:

@@ -23,6 +23,19 @@ async def greeting(peer: Peer) -> None:
 
 
 class TestContract(ProbeContract):
+    expects = {  # noqa: RUF012
+        "half_close": (Outcome.FAILED, "connect.closed"),
+        "close_early": (Outcome.FAILED, "connect.closed"),
+        "half_line": (Outcome.FAILED, "connect.closed"),
+        "reset_mid_line": (Outcome.FAILED, "connect.reset"),
+        "endless_line": (Outcome.FAILED, "banner.too_long"),
+        "garbage": (Outcome.FAILED, "banner.mismatch"),
+        "endless_lines": (Outcome.FAILED, "banner.mismatch"),
+        "tls_on_plain": (Outcome.FAILED, "timeout.banner"),
+        "drip": (Outcome.FAILED, "timeout.banner"),
+        "hostile_line": (Outcome.OK, ""),
+    }
+
     def make(self, address: HostPort, tls: Tls | None) -> Probe:
         return TcpProbe(address=address, tls=tls, expect="^220 ")
 

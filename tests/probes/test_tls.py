@@ -23,6 +23,16 @@ async def shakes_hands(peer: Peer) -> None:
 
 class TestContract(ProbeContract):
     # What a peer says after the handshake is not asked for.
+    expects = {  # noqa: RUF012
+        "half_close": (Outcome.FAILED, "connect.closed"),
+        "half_line": (Outcome.FAILED, "tls.not_tls"),
+        "garbage": (Outcome.FAILED, "tls.not_tls"),
+        "endless_line": (Outcome.FAILED, "tls.not_tls"),
+        "tls_on_plain": (Outcome.FAILED, "tls.self_signed"),
+        "drip": (Outcome.FAILED, "timeout.tls"),
+        "tls_close": (Outcome.FAILED, "connect.closed"),
+    }
+
     def make(self, address: HostPort, tls: Tls | None) -> Probe:
         return TlsProbe(address=address, tls=tls or Tls())
 

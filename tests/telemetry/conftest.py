@@ -168,14 +168,17 @@ class Received:
     headers: dict[str, str]
     message: Any
     size: int
+    status: int | None = None
 
 
 @dataclass
 class Sink:
-    """An OTLP collector. `replies` are sent in order, then 200s; None means never to answer."""
+    """An OTLP collector. `replies` are sent in order, then 200s; None means never to answer, and
+    bytes are sent as they are.
+    """
 
     port: int = 0
-    replies: list[tuple[int, dict[str, str], bytes] | None] = field(default_factory=list)
+    replies: list[tuple[int, dict[str, str], bytes] | bytes | None] = field(default_factory=list)
     requests: list[Received] = field(default_factory=list)
     _changed: anyio.Event = field(default_factory=anyio.Event)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -191,11 +194,11 @@ class Sink:
                 await self._changed.wait()
         return found
 
-    def spans(self) -> list[Any]:
+    def spans(self, *, accepted: bool = False) -> list[Any]:
         return [
             span
             for request in self.requests
-            if request.path == "/v1/traces"
+            if request.path == "/v1/traces" and (not accepted or request.status == 200)
             for resource in request.message.resource_spans
             for scope in resource.scope_spans
             for span in scope.spans
@@ -236,10 +239,15 @@ class Sink:
             body = await reader.readexactly(int(headers.get("content-length", 0)))
         plain = gzip.decompress(body) if headers.get("content-encoding") == "gzip" else body
         kind = ExportTraceServiceRequest if path.endswith("traces") else ExportMetricsServiceRequest
-        self.requests.append(Received(path, headers, kind.FromString(plain), len(body)))
+        reply = self.replies.pop(0) if self.replies else (200, {}, b"")
+        said = reply[0] if isinstance(reply, tuple) else None
+        self.requests.append(Received(path, headers, kind.FromString(plain), len(body), said))
         self._changed.set()
         self._changed = anyio.Event()
-        reply = self.replies.pop(0) if self.replies else (200, {}, b"")
+        if isinstance(reply, bytes):
+            writer.write(reply)
+            await writer.drain()
+            return False
         if reply is None:
             await anyio.sleep_forever()
             return False

@@ -10,6 +10,7 @@ import pytest
 from probed.config.model import Check
 from probed.model import Kind, Measure, Measurement, Outcome, Phase, Result, Severity, Verdict
 from probed.probe import Probe
+from probed.state import CheckState
 from probed.telemetry.board import Board
 
 MakeCheck = Callable[..., Check]
@@ -91,8 +92,8 @@ def test_success_and_outcome_are_those_of_the_last_run(
      (Verdict.PENDING, None)],
 )  # fmt: skip
 def test_up_is_the_verdict(board: Board, samples: Read, verdict: Verdict, up: float | None) -> None:
-    board.judge("mx", Verdict.UP, 0, None)
-    board.judge("mx", verdict, 3, 1000.5)
+    board.judge("mx", CheckState(Verdict.UP))
+    board.judge("mx", CheckState(verdict, failed=3, last_success=1000.5))
     seen = samples()
     assert seen("probed_check_up") == up
     assert seen("probed_check_consecutive_failures") == 3
@@ -263,7 +264,7 @@ def test_a_measure_cannot_take_the_place_of_a_metric_of_ours(
     board: Board, result: MakeResult, samples: Read
 ) -> None:
     impostor = Measure("probed.check_up", kind=Kind.GAUGE, help="Not the real one.")
-    board.judge("mx", Verdict.UP, 0, None)
+    board.judge("mx", CheckState(Verdict.UP))
     board.take(result(measures=(Measurement(impostor, 7.0),)))
     assert samples()("probed_check_up") == 1
 
@@ -312,7 +313,7 @@ def test_results_and_verdicts_of_unknown_checks_change_nothing(
 ) -> None:
     before = samples().text.replace("cpu", "\n").split("\n# TYPE process")[0]
     board.take(replace(result(), check="gone"))
-    board.judge("gone", Verdict.DOWN, 1, None)
+    board.judge("gone", CheckState(Verdict.DOWN, failed=1))
     assert samples().text.replace("cpu", "\n").split("\n# TYPE process")[0] == before
 
 

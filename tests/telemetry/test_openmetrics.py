@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from probed.config.model import Check
 from probed.model import Measure, Outcome, Result, Verdict
+from probed.state import CheckState
 from probed.telemetry.board import Board
 from probed.telemetry.openmetrics import OPENMETRICS, TEXT, negotiate, render
 
@@ -24,7 +25,7 @@ PROMETHEUS_3 = (
 
 
 def filled(board: Board, result: Callable[..., Result], measures: dict[str, Measure]) -> None:
-    board.judge("mx", Verdict.UP, 0, 1.0)
+    board.judge("mx", CheckState(Verdict.UP, last_success=1.0))
     queue = (measures["queue"], 3, {"mail.queue": 'in"\\\n'})
     board.take(result(Outcome.OK, (measures["body"], 7), (measures["status"], 200), queue))
     board.take(result(Outcome.FAILED, (measures["body"], 7), (measures["status"], 500), queue))

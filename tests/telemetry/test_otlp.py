@@ -10,6 +10,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 
 from probed.config.model import Check
 from probed.model import Measure, Outcome, Phase, Result, Verdict
+from probed.state import CheckState
 from probed.telemetry.board import Board
 from probed.telemetry.otlp import SLICE, MetricsView
 from probed.telemetry.sdk import sdk_resource
@@ -123,7 +124,7 @@ def test_a_removed_check_is_said_to_have_no_value_once(
     board.add(check("second"))
     for name in ("mx", "second"):
         board.take(result(Outcome.OK, (measures["status"], 200), check=name))
-        board.judge(name, Verdict.UP, 0, 1.0)
+        board.judge(name, CheckState(Verdict.UP, last_success=1.0))
     before = read()
     assert not before.gone
     board.remove("second")
@@ -163,11 +164,11 @@ def test_what_vanishes_of_a_check_that_stays_is_gone(
     board: Board, read: Reader, result: MakeResult, check: MakeCheck, measures: dict[str, Measure]
 ) -> None:
     board.take(result(Outcome.OK, (measures["status"], 200)))
-    board.judge("mx", Verdict.UP, 0, 1.0)
+    board.judge("mx", CheckState(Verdict.UP, last_success=1.0))
     read()
     board.take(result(Outcome.FAILED, phases=(Phase("resolve", 0, 0.1),)))
     board.take(result(Outcome.UNKNOWN, phases=(Phase("resolve", 0, 0.1),)))
-    board.judge("mx", Verdict.UNKNOWN, 0, 1.0)
+    board.judge("mx", CheckState(Verdict.UNKNOWN, last_success=1.0))
     board.add(check(labels={"team": "mail"}))
     points = read()
     assert points.gone_names() == {

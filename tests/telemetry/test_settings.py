@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from probed.config.model import Otlp, Telemetry
+from probed.config.model import Otlp, Spool, Telemetry
 from probed.telemetry.settings import TRACE_RATIO, ExportSettings, export_settings, sampled
 
 URL = "http://collector:4318"
@@ -16,7 +16,7 @@ def settings(telemetry: Telemetry | None = None, **environ: str) -> ExportSettin
 
 
 def test_nothing_is_exported_unless_an_endpoint_is_set() -> None:
-    assert settings() == ExportSettings()
+    assert settings() == ExportSettings(spool=Spool())
     # What other programs of the machine are told is no business of ours then.
     assert settings(OTEL_EXPORTER_OTLP_PROTOCOL="grpc", OTEL_TRACES_EXPORTER="zipkin").signals == ()
     assert settings(OTEL_EXPORTER_OTLP_ENDPOINT="  ").signals == ()

@@ -23,6 +23,7 @@ REASONS = {
     "self_signed": Reason.TLS_SELF_SIGNED,
     "incomplete_chain": Reason.TLS_UNTRUSTED,
     "stranger": Reason.TLS_UNTRUSTED,
+    "sha1": Reason.TLS_WEAK,
 }
 
 
@@ -59,6 +60,16 @@ async def test_a_bad_certificate_is_refused(
     with pytest.raises(ssl.SSLCertVerificationError) as caught:
         await _first_line(authority.of_kind(kind, "good.example"), trusting)
     assert classify(caught.value)[0] is REASONS[kind]
+
+
+def test_the_weak_certificate_differs_in_its_signature_only(authority: Authority) -> None:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.hashes import SHA1
+
+    weak = authority.weak("good.example")
+    parsed = x509.load_pem_x509_certificate(weak.chain)
+    assert isinstance(parsed.signature_hash_algorithm, SHA1)
+    assert parsed.not_valid_after_utc.timestamp() == weak.not_after
 
 
 async def test_a_good_certificate_is_accepted(

@@ -253,6 +253,37 @@ async def test_a_task_left_running_is_found() -> None:
     tasks[0].cancel()
 
 
+async def test_another_reason_than_the_expected_one_is_found() -> None:
+    contract = variant(EchoProbe.probe)
+    type(contract).expects = {"half_close": (Outcome.FAILED, "banner.mismatch")}
+    with pytest.raises(AssertionError, match=r"found connect\.closed, not banner\.mismatch"):
+        await contract.test_misbehaving_peer("half_close")
+    type(contract).expects = {"half_close": (Outcome.DEGRADED, "connect.closed")}
+    with pytest.raises(AssertionError, match=r"^failed: "):
+        await contract.test_misbehaving_peer("half_close")
+
+
+async def test_a_kind_that_asks_an_old_address_is_found() -> None:
+    known: list[str] = []
+
+    async def hasty(self: EchoProbe, run: Run) -> None:
+        known.extend([] if known else await run.network.resolver.addresses(self.address.host))
+        async with run.connect(HostPort(known[0], self.address.port)) as stream:
+            await stream.readline()
+
+    with pytest.raises(AssertionError, match="an old address was asked"):
+        await variant(hasty).test_name_that_leads_where_nobody_may_go()
+
+
+async def test_a_result_without_bounds_is_found() -> None:
+    async def endless(self: EchoProbe, run: Run) -> None:
+        for number in range(400):
+            run.fact(f"echo.{number}", "x" * 500)
+
+    with pytest.raises(AssertionError, match="the result takes"):
+        await variant(endless).test_good_peer("good")
+
+
 async def test_a_run_that_does_not_end_in_time_is_found() -> None:
     async def linger(self: EchoProbe, run: Run) -> None:
         try:

@@ -8,7 +8,7 @@ import zlib
 
 import pytest
 
-from probed.testing.http_behaviours import BOMB
+from probed.testing.http_behaviours import BOMB, slow_body
 from probed.testing.servers import BEHAVIOURS, serve
 from probed.testing.tcp_behaviours import CANARY, FLOOD
 
@@ -50,6 +50,7 @@ async def ask(name: str, limit: int = 1 << 32) -> tuple[bytes, int]:
         ("nul_header", b"\x00"),
         ("cr_header", b": a\rX-B"),
         ("redirect_loop", b"\r\nLocation: /a?b\r\n"),
+        ("redirect_to_metadata", b"\r\nLocation: http://169.254.169.254/latest/\r\n"),
         ("no_content_with_body", b" 204 No Content\r\nContent-Length: 5\r\n\r\nhello"),
         ("bad_gzip", b"Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello"),
     ],
@@ -123,10 +124,24 @@ async def test_reset_mid_response() -> None:
         writer.transport.abort()
 
 
-@pytest.mark.parametrize("name", ["stall_body", "drip_body", "drip_headers", "chunked_garbage"])
+@pytest.mark.parametrize(
+    "name", ["stall_body", "drip_body", "slow_body", "drip_headers", "chunked_garbage"]
+)
 async def test_those_that_begin_well(name: str) -> None:
     answer, _ = await ask(name, limit=20)
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+async def test_slow_body_comes_at_the_rate_that_is_asked_for() -> None:
+    loop = asyncio.get_running_loop()
+    async with serve(slow_body(20_000.0)) as server:
+        reader, writer = await asyncio.open_connection(server.host, server.port)
+        writer.write(REQUEST)
+        await reader.readuntil(b"\r\n\r\n")
+        start = loop.time()
+        await reader.readexactly(2000)
+        assert loop.time() - start >= 0.09
+        writer.transport.abort()
 
 
 async def test_answer_first_does_not_wait_for_the_request() -> None:

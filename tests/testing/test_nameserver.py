@@ -8,6 +8,7 @@ import dns.asyncquery
 import dns.exception
 import dns.flags
 import dns.message
+import dns.name
 import dns.query
 import dns.rcode
 import pytest
@@ -134,6 +135,30 @@ async def test_cname_loop() -> None:
         assert texts(answer) == ["a.example.", "loop.a.example."]
 
 
+async def test_wrong_question() -> None:
+    async with dns_server(ZONE, fault="wrong_question") as server:
+        with pytest.raises(dns.query.BadResponse):
+            await ask(server, "a.example")
+
+
+@pytest.mark.parametrize("tcp", [False, True])
+async def test_pointer_loop(tcp: bool) -> None:
+    async with dns_server(ZONE, fault="pointer_loop") as server:
+        with pytest.raises(dns.name.BadPointer):
+            await ask(server, "a.example", tcp=tcp)
+
+
+async def test_a_fault_may_be_of_one_type_of_record() -> None:
+    async with dns_server(ZONE, faults={("a.example", "AAAA"): "servfail"}) as server:
+        assert (await ask(server, "a.example", "AAAA")).rcode() == dns.rcode.SERVFAIL
+        assert texts(await ask(server, "a.example")) == ["192.0.2.1", "192.0.2.2"]
+
+
+async def test_the_time_to_live_is_the_one_asked_for() -> None:
+    async with dns_server(ZONE, ttl=0) as server:
+        assert (await ask(server, "a.example")).answer[0].ttl == 0
+
+
 async def test_what_is_not_dns_gets_no_answer_and_does_no_harm() -> None:
     async with dns_server(ZONE) as server:
         loop = asyncio.get_running_loop()
@@ -149,5 +174,5 @@ async def test_what_is_not_dns_gets_no_answer_and_does_no_harm() -> None:
 def test_all_faults_are_tested() -> None:
     assert set(FAULTS) == {
         "nxdomain", "servfail", "refused", "silent", "truncated", "garbage", "wrong_id",
-        "cname_loop",
+        "cname_loop", "wrong_question", "pointer_loop",
     }  # fmt: skip

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -89,6 +91,21 @@ async def test_reset() -> None:
                 await receive(sock)
 
 
+async def test_frozen_is_a_process_that_answers_when_it_is_woken() -> None:
+    async with no_leaks(), serve("frozen") as server, connected(server) as sock:
+        assert await stays_silent(sock)
+        os.kill(server.process.pid, signal.SIGCONT)  # type: ignore[attr-defined]
+        assert await receive(sock) == b"220 awake\r\n"
+    assert server.process.returncode == -signal.SIGKILL  # type: ignore[attr-defined]
+
+
+async def test_reset_mid_line() -> None:
+    async with serve("reset_mid_line") as server, connected(server) as sock:
+        assert await receive(sock) == b"220 ma"
+        with pytest.raises(ConnectionResetError):
+            await receive(sock)
+
+
 async def test_close_early_and_half_line() -> None:
     async with serve("close_early") as server, connected(server) as sock:
         assert await receive(sock) == b""
@@ -137,13 +154,23 @@ async def _handshake(server: Server) -> None:
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("plain_on_tls", "WRONG_VERSION_NUMBER"), ("tls_alert", "HANDSHAKE_FAILURE")],
+    [
+        ("plain_on_tls", "WRONG_VERSION_NUMBER"),
+        ("tls_alert", "HANDSHAKE_FAILURE"),
+        ("tls_old", "ALERT_PROTOCOL_VERSION"),
+        ("tls_on_plain", "CERTIFICATE_VERIFY_FAILED"),
+    ],
 )
 async def test_answers_to_a_client_hello(name: str, reason: str) -> None:
     async with serve(name) as server:
         with pytest.raises(ssl.SSLError) as caught:
             await _handshake(server)
     assert reason in (caught.value.reason or "").replace("RECORD_LAYER_FAILURE", reason)
+
+
+async def test_tls_on_plain_says_nothing_to_a_client_that_waits() -> None:
+    async with serve("tls_on_plain") as server, connected(server) as sock:
+        assert await stays_silent(sock)
 
 
 async def test_tls_stall_reads_the_client_hello() -> None:

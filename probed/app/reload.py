@@ -1,0 +1,140 @@
+"""Reload: everything is read and checked first, then all of it is taken over, or nothing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from anyio import to_thread
+
+from probed.config import Config, ConfigError, compare, fingerprint
+from probed.config.diff import Changes, lines
+from probed.output import timestamp
+from probed.registry import RegistryError
+
+if TYPE_CHECKING:
+    from probed.app.daemon import App
+
+log = logging.getLogger("probed.config")
+
+LIVE = ("service.concurrency", "service.concurrency_per_host", "service.resolvers", "service.watch",
+        "telemetry.trace_ratio", "telemetry.metrics_interval", "telemetry.otlp")  # fmt: skip
+"""Settings that can change while the daemon runs; others need a restart."""
+LOOK_INTERVAL = 2.0
+"""Seconds between two looks at the files. A change is taken when it has stood for one of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """What became of it: what has changed, or else what is wrong."""
+
+    ok: bool
+    lines: tuple[str, ...]
+
+
+class Reloader:
+    """Takes a changed configuration over, one at a time."""
+
+    def __init__(self, app: App, load: Callable[[], Config] | None) -> None:
+        self._app = app
+        self._load = load
+        self._lock = anyio.Lock()
+        self._at = app.clock.time()
+        self._error = ""
+        self._tried = ""
+        self._begun = 0
+        self._last = Reloaded(ok=True, lines=())
+
+    async def reload(self) -> Reloaded:
+        """Read the configuration again and work from it. A bad one changes nothing.
+
+        Those who ask while one goes on share the next.
+        """
+        begun = self._begun
+        async with self._lock:
+            if self._begun == begun:
+                self._begun += 1
+                self._last = await self._reload()
+            return self._last
+
+    async def _reload(self) -> Reloaded:
+        try:
+            changes = await self._take()
+        except (ConfigError, RegistryError, ValueError, OSError) as error:
+            self._error = str(error)
+            self._app.board.reloaded(ok=False)
+            log.error("the configuration was not reloaded:\n%s", self._error)  # noqa: TRY400  # the text is the whole of it
+            return Reloaded(ok=False, lines=tuple(self._error.splitlines()))
+        self._error = ""
+        self._at = self._app.clock.time()
+        self._app.board.reloaded(ok=True)
+        for warning in self._app.config.warnings:
+            log.warning("%s", warning)
+        log.info("the configuration was reloaded: %s", summary(changes))
+        return Reloaded(ok=True, lines=tuple(lines(changes)))
+
+    async def compare(self) -> list[str]:
+        """What a reload would change. Raises ConfigError where it could not."""
+        new = await self._read()
+        return lines(compare(self._app.config, new))
+
+    async def watch(self) -> None:
+        """Reload when the files have changed, while the configuration says so."""
+        app = self._app
+        self._tried = seen = await self._look()
+        while True:
+            await app.clock.sleep(LOOK_INTERVAL)
+            if not app.config.service.watch:
+                continue
+            before, seen = seen, await self._look()
+            # Half-written files settle; a bad one is not read again until it changes.
+            if seen == before != self._tried:
+                self._tried = seen
+                await self.reload()
+                seen = await self._look()
+
+    def status(self) -> Mapping[str, Any]:
+        """Of the last reload, for the API."""
+        path = self._app.config.path
+        return {
+            "file": None if path is None else str(path),
+            "loaded_at": timestamp(self._at),
+            "last_reload_ok": not self._error,
+            "error": self._error or None,
+        }
+
+    async def _look(self) -> str:
+        return await to_thread.run_sync(fingerprint, self._app.config)
+
+    async def _read(self) -> Config:
+        if self._load is None:
+            raise ValueError("this daemon has no file to reload")
+        return await to_thread.run_sync(self._load)
+
+    async def _take(self) -> Changes:
+        new = await self._read()
+        changes = compare(self._app.config, new)
+        fixed = [d.path for d in changes.settings if not d.path.startswith(LIVE)]
+        if fixed:
+            raise ValueError(
+                f"{', '.join(fixed)} cannot change while the daemon runs: restart it, or write what "
+                "was there before"
+            )
+        self._app.change(new)
+        return changes
+
+
+def summary(changes: Changes) -> str:
+    """`2 added, 1 removed, 3 changed`, or that nothing has changed."""
+    counts = {
+        "added": len(changes.added),
+        "removed": len(changes.removed),
+        "changed": len(changes.changed),
+    }
+    told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    if changes.settings:
+        told += f"{', ' if told else ''}settings {', '.join(d.path for d in changes.settings)}"
+    return told or "nothing has changed"

@@ -1,0 +1,137 @@
+"""`probed reload`, `status`, `drain` and `check --daemon`: asking the daemon that runs.
+
+Nothing is imported here that is slow to import.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.exceptions import Exit
+
+from probed.control.client import UnreachableError, ask
+
+if TYPE_CHECKING:
+    from probed.cli.outputs import Output
+
+UNKNOWN = 3
+CHECK_SECONDS = 660.0
+_EXIT = {"ok": 0, "degraded": 1, "failed": 2, "unknown": 3}
+_WORST = (("down", 2), ("unknown", 3), ("pending", 3), ("degraded", 1))
+"""Verdicts of checks, worst first, and the exit code of each."""
+
+
+def request(
+    command: str, path: str | None, *, timeout: float = 120.0, **details: Any
+) -> dict[str, Any]:
+    """The daemon's answer; where there is none, a word on standard error, and exit code 3."""
+    try:
+        answer = ask({"command": command, **details}, path=path, timeout=timeout)
+    except UnreachableError as error:
+        click.echo(str(error), err=True)
+        raise Exit(UNKNOWN) from None
+    if "error" in answer:
+        click.echo(answer["error"], err=True)
+        raise Exit(UNKNOWN)
+    return answer
+
+
+def reload(path: str | None) -> int:
+    """0 where the daemon works from what the files hold now; 3, and why, where it does not."""
+    answer = request("reload", path)
+    for line in answer["lines"]:
+        click.echo(line, err=not answer["ok"])
+    if not answer["ok"]:
+        click.echo("not reloaded: the daemon goes on with the configuration it had", err=True)
+        return UNKNOWN
+    if not answer["lines"]:
+        click.echo("nothing has changed")
+    return 0
+
+
+def status(path: str | None, output: str) -> int:
+    """What the daemon says of its checks; the exit code is that of the worst verdict."""
+    answer = request("status", path)
+    if output == "json":
+        click.echo(json.dumps(answer, indent=2))
+    else:
+        _tell(answer)
+    verdicts: Mapping[str, int] = answer["verdicts"]
+    enabled = {entry["verdict"] for entry in answer["not_up"]}
+    return next((code for name, code in _WORST if verdicts[name] and name in enabled), 0)
+
+
+def drain(path: str | None, *, duration: str | None, end: bool) -> int:
+    answer = request("drain", path, duration=duration, end=end)
+    click.echo("drained: no checks are run" if answer["drained"] else "checks are run")
+    return 0
+
+
+def check(
+    path: str | None,
+    names: Sequence[str],
+    tags: Sequence[str],
+    *,
+    everything: bool,
+    outputs: Sequence[Output],
+    verbose: bool,
+) -> int:
+    """Have the daemon run checks now, and write what it says."""
+    from probed.cli.outputs import write  # noqa: PLC0415  # not needed by the others
+    from probed.cli.terminal import style_for  # noqa: PLC0415
+
+    style = style_for(sys.stdout, verbose=verbose, name_width=0)
+    answer = request(
+        "check", path, timeout=CHECK_SECONDS, names=list(names), tags=list(tags), all=everything,
+        formats=list({output.format for output in outputs}),
+        verbose=verbose, colour=style.colour, unicode=style.unicode,
+    )  # fmt: skip
+    if answer["warning"]:
+        click.echo(answer["warning"], err=True)
+    rendered = answer["rendered"]
+    for output in outputs:
+        if output.path is None:
+            click.echo(rendered[output.format], color=True)
+        else:
+            write(output.path, click.unstyle(rendered[output.format]) + "\n")
+    return _EXIT[answer["outcome"]]
+
+
+def _tell(answer: Mapping[str, Any]) -> None:
+    verdicts = ", ".join(f"{count} {name}" for name, count in answer["verdicts"].items() if count)
+    click.echo(f"probed {answer['version']}, up {_span(answer['uptime_s'])}: {verdicts}")
+    if answer["drained"]:
+        click.echo("drained: no checks are run (`probed drain --end` goes on)")
+    loaded = answer["config"]
+    if not loaded["last_reload_ok"]:
+        click.echo(f"the last reload failed; in force is what was loaded at {loaded['loaded_at']}")
+        for line in loaded["error"].splitlines():
+            click.echo(f"    {line}")
+    entries: Sequence[Mapping[str, Any]] = answer["not_up"]
+    if not entries:
+        return
+    width = min(40, max(len(entry["check"]) for entry in entries))
+    for entry in entries:
+        since = f"  since {entry['since']}" if entry["since"] else ""
+        flapping = "  flapping" if entry["flapping"] else ""
+        held = f"  (depends on {', '.join(entry['held_by'])})" if entry["held_by"] else ""
+        click.echo(
+            f"{entry['severity']}  {entry['check']:<{width}}  {entry['verdict']:<8}"
+            f"{since}{flapping}{held}"
+        )
+        if entry["reason"]:
+            click.echo(f"    {entry['reason']}: {entry['message']}")
+
+
+def _span(seconds: float) -> str:
+    """`3 d 4 h`, `5 h 2 min`, `1 min 12 s`."""
+    for size, name, below, smaller in (
+        (86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"),
+    ):  # fmt: skip
+        if seconds >= size:
+            return f"{seconds // size:.0f} {name} {seconds % size // below:.0f} {smaller}"
+    return f"{seconds:.0f} s"

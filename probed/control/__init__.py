@@ -1,0 +1,1 @@
+"""The unix control socket: one JSON line asks, one JSON line answers. The client needs no package."""

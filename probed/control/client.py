@@ -1,0 +1,74 @@
+"""Asks the running daemon. Imports nothing that is slow to import: `probed reload` is over at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+NAME = "control.sock"
+ANSWER_LIMIT = 256 << 20
+"""Bytes of an answer: the results of all checks, at most."""
+
+
+class UnreachableError(Exception):
+    """No daemon answers; the text says where one was looked for."""
+
+
+def places(environ: Mapping[str, str]) -> Iterator[Path]:
+    """Where the socket may be: $PROBED_CONTROL (empty: nowhere), the service manager's runtime
+    directory, the user's, /run/probed, and last a folder of the user's own in /tmp.
+    """
+    named = environ.get("PROBED_CONTROL")
+    if named is not None:
+        if named:
+            yield Path(named)
+        return
+    if runtime := environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]:
+        yield Path(runtime) / NAME
+    if user := environ.get("XDG_RUNTIME_DIR"):
+        yield Path(user) / "probed" / NAME
+    yield Path("/run/probed") / NAME
+    yield Path(f"/tmp/probed-{os.getuid()}") / NAME  # noqa: S108  # the server makes it 0700
+
+
+def ask(
+    request: Mapping[str, Any], *, path: str | None = None, timeout: float = 120.0
+) -> dict[str, Any]:
+    """The daemon's answer. Raises UnreachableError; its text is for people."""
+    tried: list[str] = []
+    for place in [Path(path)] if path else places(os.environ):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+            sock.settimeout(timeout)
+            try:
+                sock.connect(str(place))
+            except OSError as error:
+                tried.append(f"{place}: {error.strerror or error}")
+                continue
+            return _exchange(sock, place, request)
+    looked = "\n".join(f"  {line}" for line in tried)
+    raise UnreachableError(f"no running daemon was found:\n{looked}\nname its socket by --socket")
+
+
+def _exchange(sock: socket.socket, place: Path, request: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        sock.sendall(json.dumps(request).encode() + b"\n")
+        parts: list[bytes] = []
+        size = 0
+        while part := sock.recv(1 << 16):
+            parts.append(part)
+            size += len(part)
+            if size > ANSWER_LIMIT:
+                raise UnreachableError(f"{place}: the answer is too long")
+        answer = json.loads(b"".join(parts))
+    except OSError as error:
+        why = "no answer in time" if isinstance(error, TimeoutError) else error.strerror
+        raise UnreachableError(f"{place}: {why}") from None
+    except ValueError:
+        raise UnreachableError(f"{place}: the daemon ended before it answered") from None
+    if not isinstance(answer, dict):
+        raise UnreachableError(f"{place}: the answer is not one of probed's")
+    return answer

@@ -1,0 +1,159 @@
+"""The daemon's side. Only its own user and root are listened to."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import socket
+import stat
+import struct
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import anyio
+from anyio import to_thread
+from anyio.abc import TaskStatus
+
+from probed.control.client import places
+from probed.net import Stream
+
+log = logging.getLogger("probed.control")
+
+Handler: TypeAlias = "Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]"
+"""From a request to its answer. Raises ValueError for a request that makes no sense."""
+
+REQUEST_LIMIT = 1 << 20
+REQUEST_SECONDS = 5.0
+ANSWER_SECONDS = 30.0
+CONNECTIONS = 16
+PATH_LIMIT = 107
+"""Bytes of a unix socket's path (unix(7))."""
+
+
+def bind(path: Path | None, environ: Mapping[str, str]) -> tuple[socket.socket, Path] | None:
+    """A listening socket that only this user can reach, and where it is.
+
+    Without a `path`, the first of the usual places that can be used; None, and a word in the log,
+    where none can. Raises OSError, whose text names the path, where the one that was asked for
+    cannot be used.
+    """
+    if path is not None:
+        try:
+            return _bind(path), path
+        except OSError as error:
+            raise OSError(
+                error.errno, f"cannot listen on {path}: {error.strerror or error}"
+            ) from None
+    why = ""
+    for place in places(environ):
+        try:
+            place.parent.mkdir(mode=0o700, exist_ok=True)
+            owner = place.parent.lstat()
+            if stat.S_ISLNK(owner.st_mode) or owner.st_uid not in {0, os.geteuid()}:
+                raise PermissionError(errno.EPERM, "the folder is somebody else's")
+            return _bind(place), place
+        except OSError as error:
+            why = f"{place}: {error.strerror or error}"
+            if error.errno == errno.EADDRINUSE:
+                break  # another daemon's: a client that looks here would not find us anyway
+    if why:
+        log.warning("no control socket (%s); `probed reload` cannot reach this daemon", why)
+    return None
+
+
+def _bind(path: Path) -> socket.socket:
+    if len(os.fsencode(path)) > PATH_LIMIT:
+        raise OSError(errno.ENAMETOOLONG, f"its path is longer than {PATH_LIMIT} bytes")
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        if path.exists() and stat.S_ISSOCK(path.lstat().st_mode):
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
+                other.settimeout(1.0)
+                try:
+                    other.connect(str(path))
+                except ConnectionRefusedError:
+                    path.unlink()  # left behind by a process that was killed
+                else:
+                    raise OSError(errno.EADDRINUSE, "another daemon listens there")
+        before = os.umask(0o177)
+        try:
+            sock.bind(str(path))
+        finally:
+            os.umask(before)
+        sock.listen(CONNECTIONS)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+class ControlServer:
+    """Answers requests on a bound socket; the file is removed when it ends."""
+
+    def __init__(self, sock: socket.socket, path: Path, handlers: Mapping[str, Handler]) -> None:
+        self.path = path
+        self._socket = sock
+        self._handlers = handlers
+        self._open = 0
+
+    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled."""
+        task_status.started()
+        try:
+            async with anyio.create_task_group() as tasks:
+                while True:
+                    try:
+                        accepted, _ = self._socket.accept()
+                    except BlockingIOError:
+                        await anyio.wait_readable(self._socket)
+                        continue
+                    except OSError:
+                        await anyio.sleep(0.1)  # out of files: let others give some back
+                        continue
+                    accepted.setblocking(False)
+                    if self._open >= CONNECTIONS or not _trusted(accepted):
+                        accepted.close()
+                        continue
+                    tasks.start_soon(self._serve, accepted)
+        finally:
+            self._socket.close()
+            with anyio.CancelScope(shield=True):
+                await to_thread.run_sync(partial(self.path.unlink, missing_ok=True))
+
+    async def _serve(self, accepted: socket.socket) -> None:
+        self._open += 1
+        stream = Stream(accepted, str(self.path))
+        try:
+            with anyio.move_on_after(REQUEST_SECONDS) as asking:
+                line = await stream.readline(REQUEST_LIMIT)
+            if asking.cancelled_caught:
+                return
+            answer = await self._answer(line)
+            with anyio.move_on_after(ANSWER_SECONDS):
+                await stream.send(json.dumps(answer).encode() + b"\n")
+        except Exception as error:  # noqa: BLE001  # whatever a client does, the daemon goes on
+            log.debug("control: %s", type(error).__name__)
+        finally:
+            stream.close()
+            self._open -= 1
+
+    async def _answer(self, line: bytes) -> Mapping[str, Any]:
+        try:
+            request = json.loads(line)
+            command = request["command"]
+            handler = self._handlers[command]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return {"error": f"write one of the commands {', '.join(self._handlers)}"}
+        try:
+            return await handler(request)
+        except ValueError as error:
+            return {"error": str(error)}
+
+
+def _trusted(accepted: socket.socket) -> bool:
+    raw = accepted.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return struct.unpack("3i", raw)[1] in {0, os.geteuid()}

@@ -1,0 +1,79 @@
+"""Reference targets: is it them, or is it our own network?
+
+A reference is a check of something that fails only when this machine is offline. While all of them
+fail, another check's failure says nothing of its target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import anyio
+
+from probed.config import Check
+from probed.model import Outcome, Result
+from probed.reasons import Reason
+from probed.runner import Runner, excuse, outcome_of
+
+PATIENCE = 2.0
+"""Seconds that a reference may take when it is asked because another check failed."""
+REST = 5.0
+"""Seconds between two such rounds: references are not ours to load."""
+NEVER = float("-inf")
+UNSEEN = NEVER, False
+
+
+class References:
+    """The checks that are references, and what was last seen of them."""
+
+    def __init__(self, runner: Runner, checks: Iterable[Check]) -> None:
+        self._runner = runner
+        self._seen: dict[str, tuple[float, bool]] = {}
+        self._asked = NEVER
+        self._asking = anyio.Lock()
+        self.replace(checks)
+
+    def replace(self, checks: Iterable[Check]) -> None:
+        """Take the references among these checks."""
+        self._checks = [check for check in checks if check.reference and check.enabled]
+
+    async def judge(self, check: Check, result: Result, started: float) -> Result:
+        """The result, `unknown` if it failed while this machine was offline. `started` is when its
+        run began, on the monotonic clock.
+        """
+        if check.reference:
+            self._seen[check.name] = started, result.outcome is Outcome.FAILED
+            return result
+        if result.outcome is not Outcome.FAILED or not self._checks:
+            return result
+        if not await self._offline(started):
+            return result
+        return _excused(result, ", ".join(reference.name for reference in self._checks))
+
+    async def _offline(self, since: float) -> bool:
+        async with self._asking:
+            now = self._runner.clock.monotonic()
+            stale = [c for c in self._checks if self._seen.get(c.name, UNSEEN)[0] < since]
+            if stale and now - self._asked >= REST:
+                self._asked = now
+                async with anyio.create_task_group() as tasks:
+                    for check in stale:
+                        tasks.start_soon(self._ask, check)
+        return all(self._seen.get(check.name, UNSEEN)[1] for check in self._checks)
+
+    async def _ask(self, check: Check) -> None:
+        started = self._runner.clock.monotonic()
+        result = await self._runner.attempt(
+            check.probe, name=check.name, timeout=min(check.timeout, PATIENCE), sampled=False
+        )
+        self._seen[check.name] = started, result.outcome is Outcome.FAILED
+
+
+def _excused(result: Result, references: str) -> Result:
+    message = f"All reference targets fail too ({references}): this machine is offline."
+    findings = excuse(
+        result.findings, Reason.SELF_OFFLINE, message, lambda f: f.level is Outcome.FAILED
+    )
+    previous = None if result.previous is None else _excused(result.previous, references)
+    return replace(result, findings=findings, outcome=outcome_of(findings), previous=previous)
