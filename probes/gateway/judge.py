@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from probed import Fault, Measure, Outcome, Run
-from probes.gateway.health import Component, HealthDocument, Kind
+from probed import Fault, Measure, Outcome, Reason, Run
+from probes.gateway.health import Body, Component, HealthDocument, Kind
+from probes.gateway.health.loading import number_of
+from probes.gateway.paths import JsonPath
 from probes.gateway.reasons import GatewayReason
+from probes.gateway.settings import Health
 
 MEASURES = (
     Measure(
@@ -15,6 +18,8 @@ MEASURES = (
         attributes=("component", "kind", "state"),
     ),
     Measure("probed.gateway.circuit.open", unit="{circuit}", help="Circuit breakers that are open."),
+    Measure("probed.gateway.pool.utilization", unit="1", attributes=("pool",),
+            help="What is in use of a pool, as a part of what there is."),
     Measure("probed.gateway.upstream.up", help="1 if the upstream answers well when asked directly.",
             attributes=("upstream",)),
 )  # fmt: skip
@@ -93,10 +98,56 @@ def _breakers(run: Run, document: HealthDocument, *, expected: bool) -> None:
     if opened:
         level = Outcome.DEGRADED if expected else Outcome.FAILED
         run.find(level, GatewayReason.CIRCUIT_OPEN, f"Open circuit breaker: {_listed(opened)}.",
-                 evidence=_named(opened))  # fmt: skip
+                 evidence={c.path: _rate(c) for c in opened})  # fmt: skip
     if half:
         run.degraded(GatewayReason.HALF_OPEN, f"Half-open circuit breaker: {_listed(half)}.",
-                     evidence=_named(half))  # fmt: skip
+                     evidence={c.path: _rate(c) for c in half})  # fmt: skip
+
+
+def _rate(breaker: Component) -> str:
+    """The state, and of how many calls that failed it is the consequence, as far as is told."""
+    if breaker.observed is None or breaker.limit is None:
+        return breaker.raw
+    unit = breaker.unit or ""
+    return f"{breaker.raw}: {breaker.observed:g}{unit} failed, limit {breaker.limit:g}{unit}"
+
+
+def pools(
+    run: Run, document: HealthDocument | None, body: Body, health: Health, *, expected: bool
+) -> None:
+    """Find the pools that are used up, or nearly so. One without a limit cannot be."""
+    found = {
+        c.path: (c.observed, c.limit)
+        for c in (document.components if document is not None else ())
+        if c.kind is Kind.POOL and c.observed is not None and c.limit is not None
+    }
+    for place in health.pools:
+        used, limit = (_number_at(body, path) for path in (place.used, place.limit))
+        if used is not None and limit is not None:
+            found[place.name] = used, limit
+        elif expected:
+            run.find(
+                Outcome.FAILED,
+                Reason.HTTP_NOT_JSON,
+                f"The pool {place.name!r} cannot be judged: there is no number at "
+                f"{place.used if used is None else place.limit} in the body.",
+            )
+    bounds = health.utilization
+    full: dict[Outcome, dict[str, str]] = {Outcome.FAILED: {}, Outcome.DEGRADED: {}}
+    for name, (used, limit) in found.items():
+        if limit <= 0 or used < 0:
+            continue
+        part = used / limit
+        run.measure("probed.gateway.pool.utilization", part, {"pool": name})
+        if bounds.failed is not None and part >= bounds.failed:
+            full[Outcome.FAILED][name] = f"{used:g} of {limit:g}"
+        elif bounds.degraded is not None and part >= bounds.degraded:
+            full[Outcome.DEGRADED][name] = f"{used:g} of {limit:g}"
+    for level, names in full.items():
+        if names:
+            listed = ", ".join(f"{name} ({said})" for name, said in list(names.items())[:NAMED])
+            text = f"{'Used up' if level is Outcome.FAILED else 'Nearly used up'}: {listed}."
+            run.find(level, GatewayReason.POOL_EXHAUSTED, text, evidence=names)
 
 
 def upstreams(
@@ -130,6 +181,11 @@ def upstreams(
             f"The backends answer ({', '.join(said)}), but the gateway does not reach them.",
             evidence=dict.fromkeys(said, "ok"),
         )
+
+
+def _number_at(body: Body, path: JsonPath) -> float | None:
+    found = path.find(body.value) if body.is_json else []
+    return number_of(found[0]) if found else None
 
 
 def _leaves(components: Iterable[Component]) -> list[Component]:

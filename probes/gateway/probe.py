@@ -13,7 +13,6 @@ from probed import (
     CertificateAge,
     Fault,
     Kind,
-    Latency,
     Measure,
     Outcome,
     Probe,
@@ -27,10 +26,20 @@ from probed import (
     Tls,
     Url,
 )
-from probes.gateway import judge
-from probes.gateway.health import HealthDocument, NotThisFormat, parse
+from probes.gateway import assertions, judge, trend
+from probes.gateway.expect import Expect
+from probes.gateway.health import Body, HealthDocument, NotThisFormat, load, parse, read
 from probes.gateway.reasons import GatewayReason
-from probes.gateway.settings import Headers, Health, Statuses, Upstream, expects, sendable, written
+from probes.gateway.settings import (
+    Headers,
+    Health,
+    Statuses,
+    Trend,
+    Upstream,
+    expects,
+    sendable,
+    written,
+)
 
 SNIPPET = 200
 """Characters of an unexpected answer's body that are shown."""
@@ -64,7 +73,9 @@ class GatewayProbe(Probe):
     """Headers to send; their values are secrets and shown nowhere."""
     health: Health = Health()
     """How the body is read as a health document."""
-    latency: Latency = Latency()
+    expect: Expect = Expect()
+    """What must hold of headers and body."""
+    latency: Trend = Trend()
     """How long the answer may take to begin, from the end of the request."""
     certificate: CertificateAge = CertificateAge()
     """How long the certificate must still be good for."""
@@ -161,16 +172,23 @@ class GatewayProbe(Probe):
         run.measure("probed.http.response.wait", answer.wait_s)
         run.measure("probed.http.response.body.size", answer.size)
         expected = expects(self.status, answer.status)
-        document = self._read(run, answer, expected=expected)
+        body = self._load(run, answer)
+        document = None if body is None else self._read(run, answer, body, expected=expected)
         if not expected:
             self._unexpected(run, answer, document)
         if document is not None:
             judge.health(run, document, self.health.require, expected=expected)
+        if body is not None:
+            judge.pools(run, document, body, self.health, expected=expected)
+        if expected:
+            assertions.judge(run, self.expect, answer, body)
         run.judge_latency(answer.wait_s, self.latency)
+        if expected and all(found.level is not Outcome.FAILED for found in run.findings):
+            trend.judge(run, answer.wait_s, self.latency.trend)
         run.judge_certificate(self.certificate)
 
-    def _read(self, run: Run, answer: Response, *, expected: bool) -> HealthDocument | None:
-        """The body as a health document; findings where it cannot be read whole."""
+    def _load(self, run: Run, answer: Response) -> Body | None:
+        """The body's value; None, and a finding, where it cannot be read whole."""
         if answer.undecoded:
             run.degraded(Reason.HTTP_ENCODING, evidence={"content-encoding": answer.undecoded})
             return None
@@ -179,15 +197,22 @@ class GatewayProbe(Probe):
                 Reason.HTTP_BODY_TOO_LARGE, f"The body is larger than {self.body_limit} bytes."
             )
             return None
+        return load(answer.body)
+
+    def _read(
+        self, run: Run, answer: Response, body: Body, *, expected: bool
+    ) -> HealthDocument | None:
+        """The body as a health document; a finding where it is not of the shape that is set."""
         kind = answer.header("content-type") or ""
         try:
-            return parse(kind, answer.body, format=self.health.format)
-        except NotThisFormat:
+            return read(kind, body, format=self.health.format, map=self.health.map)
+        except NotThisFormat as why:
             if expected:
+                text = str(why)
                 run.find(
                     Outcome.FAILED,
                     Reason.HTTP_NOT_JSON,
-                    f"The body is not a health document of the format {self.health.format}.",
+                    f"{text[0].upper()}{text[1:]}.",
                     evidence={"content-type": kind, "body": answer.body[:SNIPPET]},
                 )
             return None

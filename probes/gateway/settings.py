@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, field_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
-from probed import Request, SecretStr, Settings, Tls, Url, check_header
-from probes.gateway.health import Format
+from probed import Latency, Request, SecretStr, Settings, Tls, Url, check_header
+from probes.gateway.health import Format, Mapped
+from probes.gateway.paths import SinglePath
 
 _RANGE = re.compile(r"(\d{3})(?:-(\d{3}))?\Z")
 
@@ -55,13 +63,52 @@ Statuses = Annotated[
 Headers = Annotated[dict[str, SecretStr], Field(max_length=50)]
 
 
+class Trend(Latency):
+    """How long an answer may take to begin, by itself and beside the usual."""
+
+    trend: Annotated[float, Field(ge=1.1, le=1000, allow_inf_nan=False)] | None = None
+    """The median of the last 5 waits that is `degraded`, as a multiple of that of the last 60."""
+
+
+class PoolPlace(Settings):
+    """A pool that a JSON body tells of: what is in use, and what there is."""
+
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    """What it is called in findings and measures."""
+    used: SinglePath
+    """Where the number in use stands, such as `$.pool.active`."""
+    limit: SinglePath
+    """Where the number that there is stands."""
+
+
+class Utilization(Settings):
+    """How much of a pool may be in use, as a part of what there is."""
+
+    degraded: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = 0.8
+    """So much and more is `degraded`; null switches it off."""
+    failed: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = 1.0
+    """So much and more is `failed`; null switches it off."""
+
+
 class Health(Settings):
     """How the body is read as a health document."""
 
     format: Format = "auto"
     """`auto` finds out; any other makes a body that is not of it a failure."""
+    map: Mapped | None = None
+    """Where the statuses stand in a JSON of the site's own."""
+    pools: Annotated[tuple[PoolPlace, ...], Field(max_length=50)] = ()
+    """Pools to judge, beside those that the health document itself gives both numbers of."""
+    utilization: Utilization = Utilization()
+    """How much of each pool may be in use."""
     require: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = ()
     """Components that must be there and be ok."""
+
+    @model_validator(mode="after")
+    def _one_shape(self) -> Self:
+        if self.map is not None and self.format != "auto":
+            raise ValueError("write either a format or a map, not both")
+        return self
 
 
 class Endpoint(Settings):

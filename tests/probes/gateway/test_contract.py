@@ -15,10 +15,11 @@ from probes.gateway import GatewayProbe
 HEALTH = {
     "status": "UP",
     "components": {
+        "db": {"status": "UP", "details": {"active": 3, "max": 20}},
         "circuitBreakers": {
             "status": "UP",
             "details": {"billing": {"status": "UP", "details": {"state": "CLOSED"}}},
-        }
+        },
     },
 }
 
@@ -27,6 +28,21 @@ class TestContract(ProbeContract):
     protocol = "http"
     # Their answer is a good one in spite of it.
     tolerates = frozenset()
+    expects = {  # noqa: RUF012
+        "half_close": (Outcome.FAILED, "connect.closed"),
+        "garbage": (Outcome.FAILED, "http.protocol"),
+        "endless_line": (Outcome.FAILED, "http.protocol"),
+        "tls_on_plain": (Outcome.FAILED, "connect."),
+        "huge_body": (Outcome.DEGRADED, "http.body_too_large"),
+        "gzip_bomb": (Outcome.DEGRADED, "http.body_too_large"),
+        "deflate_bomb": (Outcome.DEGRADED, "http.body_too_large"),
+        "double_gzip_bomb": (Outcome.DEGRADED, "http.encoding"),
+        "bad_gzip": (Outcome.DEGRADED, "http.encoding"),
+        "redirect_loop": (Outcome.FAILED, "http.redirected"),
+        # Had it been followed, the reason would be another: that address is denied.
+        "redirect_to_metadata": (Outcome.FAILED, "http.redirected"),
+        "status_999": (Outcome.FAILED, "http.status"),
+    }
 
     def make(self, address: HostPort, tls: Tls | None) -> Probe:
         scheme = "https" if tls else "http"
