@@ -1,0 +1,57 @@
+"""Many short lives of the daemon: `python lives.py CONFIG LOG`.
+
+Each line on standard input is `SIGNAL SECONDS`: a daemon begins, gets that signal after so many
+seconds, and how it ended is printed (a negative number is the signal that killed it). A life costs
+a fork instead of the start of an interpreter. State is saved more often than usual, so that short
+lives leave some; every run of `tcp` remembers how many there were.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+
+import probed.app.daemon
+import probed.cli.loop
+import probed.telemetry.export  # what is imported before the fork need not be after
+from probed.cli import main
+from probed.probe import Run
+from probes.tcp import TcpProbe
+
+probed.app.daemon.SAVE_INTERVAL = 0.02
+
+_probe = TcpProbe.probe
+
+
+async def _remembering(self: TcpProbe, run: Run) -> None:
+    run.memory["runs"] = run.memory.get("runs", 0) + 1
+    await _probe(self, run)
+
+
+TcpProbe.probe = _remembering  # type: ignore[method-assign]
+
+
+def life(path: str, log: str) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 70
+    try:
+        stream = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        for number in (1, 2):
+            os.dup2(stream, number)
+        main(["run", "-c", path])
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    finally:
+        os._exit(code)
+
+
+for line in sys.stdin:
+    name, seconds = line.split()
+    pid = life(sys.argv[1], sys.argv[2])
+    time.sleep(float(seconds))
+    os.kill(pid, signal.Signals[name])
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)

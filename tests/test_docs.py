@@ -1,0 +1,101 @@
+"""The fault matrix: it is whole, and what it names exists."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+from probed.testing.certificates import KINDS
+from probed.testing.expected import WAYS
+from probed.testing.nameserver import FAULTS
+from probed.testing.servers import BEHAVIOURS
+
+ROWS = {
+    "A": [
+        "refused", "RST mid-stream", "FIN early", "black-hole SYN", "host/net-unreachable",
+        "admin-prohibited", "port-unreachable", "accept-then-silence", "SIGSTOP peer",
+        "1 byte/s drip", "half-close", "bandwidth 1 kB/s", "20 % loss", "300±100 ms delay",
+        "reorder", "PMTU black hole", "oversized banner", "oversized headers",
+        "oversized body, 1 GB", "gzip bomb", "1xx flood", "broken HTTP", "TLS: expired",
+        "TLS: not yet valid", "TLS: wrong host", "TLS: self-signed", "TLS: incomplete chain",
+        "TLS: SHA-1", "TLS: old version only", "TLS: stall in the handshake",
+        "TLS: plain text on a TLS port", "TLS on a plain port",
+        "redirect loop, to metadata, https to http", "DNS: NXDOMAIN", "DNS: SERVFAIL",
+        "DNS: REFUSED", "DNS: never answers", "DNS: truncation", "DNS: CNAME loop",
+        "DNS: 1,000 answers", "DNS: AAAA broken", "DNS: wrong id", "DNS: wrong question",
+        "DNS: compression-pointer loop", "DNS: TTL 0", "DNS: rebinding",
+    ],
+    "B": [
+        "wall clock ±1 h", "freeze", "suspended VM", "monotonic offset", "disk full",
+        "read-only state directory", "EMFILE", "ENFILE", "OOM kill", "CPU starvation",
+        "resolver file replaced", "interface down/up",
+    ],
+    "C": [
+        "kill -9, 100 times", "SIGTERM with 1,000 runs in flight", "double SIGTERM", "SIGHUP storm",
+        "watchdog wedge", "collector away at the start", "collector away, then back",
+        "100 reloads good and bad under load", "ConfigMap swap, 100 times", "secret rotation",
+        "socket in use", "state file of another version", "state file broken",
+    ],
+    "F": [
+        "golden output for each format", "JUnit parsed", "JSON and JSON lines against the schema",
+        "Nagios perfdata", "promtool check metrics", "OTLP decoded", "NO_COLOR/TTY matrix",
+        "hostile strings", "canary secrets", "TAP", "status page",
+    ],
+}  # fmt: skip
+CASES = {*BEHAVIOURS, *KINDS, *FAULTS, *WAYS, "nobody"}
+"""What the tests of the contract suite are run with."""
+
+
+def table(project: Path) -> dict[str, dict[str, str]]:
+    """The last cell of each row, by section and row."""
+    found: dict[str, dict[str, str]] = {}
+    section = ""
+    for line in (project / "docs/faults.md").read_text().splitlines():
+        if heading := re.match(r"## ([A-Z])\.", line):
+            section = heading[1]
+            found[section] = {}
+        elif line.startswith("| ") and not line.startswith("| Row "):
+            row, *_, tests = [cell.strip() for cell in line.strip("|").split("|")]
+            found[section][row] = tests
+    return found
+
+
+@pytest.mark.parametrize("section", ROWS)
+def test_no_row_of_the_fault_matrix_is_missing(project: Path, section: str) -> None:
+    assert list(table(project)[section]) == ROWS[section]
+
+
+def test_every_row_has_a_test_or_says_why_not(project: Path) -> None:
+    for rows in table(project).values():
+        for row, tests in rows.items():
+            assert "::" in tests or re.match("not |comes with ", tests), row
+
+
+def test_every_test_of_the_fault_matrix_exists(project: Path) -> None:
+    contract = functions([project / "probed/testing/contract.py"])
+    for rows in table(project).values():
+        for file, name, case in re.findall(r"`([\w.]+)::(\w+)(?:\[([^\]]+)\])?`", str(rows)):
+            ours = file == "contract.py"
+            known = contract if ours else functions((project / "tests").rglob(file))
+            assert name in known, f"{file}::{name}"
+            assert not case or case in CASES, f"{file}::{name}[{case}]"
+
+
+def functions(files: Iterable[Path]) -> set[str]:
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    trees = [ast.parse(file.read_text()) for file in files]
+    return {node.name for tree in trees for node in ast.walk(tree) if isinstance(node, kinds)}
+
+
+def test_every_kind_inherits_the_contract(project: Path) -> None:
+    texts = [path.read_text() for path in (project / "tests/probes").rglob("test_*.py")]
+    contracts = [text for text in texts if "(ProbeContract)" in text]
+    for kind in entry_points(group="probed.probes"):
+        module, _, name = kind.value.partition(":")
+        if module.startswith("probes."):  # not somebody else's
+            assert any(name in text for text in contracts), kind.name
