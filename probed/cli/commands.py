@@ -44,6 +44,11 @@ BAD_CONFIGURATION = 78
     "--deadline", metavar="DURATION", help="With --until: such as 90s or 2m (the default)."
 )
 @click.option("-v", "--verbose", is_flag=True, help="Show phases, evidence and measures.")
+@click.option(
+    "--daemon", is_flag=True,
+    help="Have the running daemon do it, with its configuration; results count as its own.",
+)  # fmt: skip
+@click.option("--socket", metavar="PATH", help="With --daemon: its control socket.")
 @config_option
 def check(
     names: tuple[str, ...],
@@ -54,6 +59,8 @@ def check(
     until: str | None,
     deadline: str | None,
     verbose: bool,
+    daemon: bool,
+    socket: str | None,
     path: str | None,
 ) -> int:
     """Run checks once, as the daemon would, and say what was found.
@@ -61,15 +68,27 @@ def check(
     A NAME may be a pattern, such as 'gateway*'. Where both are given, those of the names and those
     of the tags are run.
     """
-    from probed.cli import checking  # noqa: PLC0415
     from probed.cli.outputs import parse_outputs  # noqa: PLC0415
 
-    config = _load(path, code=3)
+    if not daemon:
+        if socket is not None:
+            raise click.UsageError("--socket goes with --daemon")
+        config = _load(path, code=3)
     if not names and not tags and not everything:
         raise click.UsageError("name the checks to run, or say --tag or --all")
     parsed = parse_outputs(outputs)
+    if daemon:
+        if path is not None or until is not None:
+            raise click.UsageError("--daemon goes with neither -c nor --until")
+        from probed.cli import control  # noqa: PLC0415
+
+        return control.check(
+            socket, names, tags, everything=everything, outputs=parsed, verbose=verbose
+        )
     if deadline is not None and until is None:
         raise click.UsageError("--deadline goes with --until ok")
+    from probed.cli import checking  # noqa: PLC0415
+
     patience = 0.0 if until is None else checking.parse_deadline(deadline or "2m")
     selected = checking.select(config, names, tags, everything=everything)
     return checking.run(config, selected, outputs=parsed, verbose=verbose, patience=patience)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -44,6 +45,8 @@ def ask(
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
             sock.settimeout(timeout)
             try:
+                if path is None:
+                    _refuse_foreign(place.parent)
                 sock.connect(str(place))
             except OSError as error:
                 tried.append(f"{place}: {error.strerror or error}")
@@ -51,6 +54,12 @@ def ask(
             return _exchange(sock, place, request)
     looked = "\n".join(f"  {line}" for line in tried)
     raise UnreachableError(f"no running daemon was found:\n{looked}\nname its socket by --socket")
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Anybody may have made a folder in /tmp, and answer there."""
+    if folder.parent == Path("/tmp") and folder.lstat().st_uid not in {0, os.geteuid()}:  # noqa: S108
+        raise PermissionError(errno.EPERM, "the folder is somebody else's")
 
 
 def _exchange(sock: socket.socket, place: Path, request: Mapping[str, Any]) -> dict[str, Any]:

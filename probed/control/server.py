@@ -118,6 +118,7 @@ class ControlServer:
                     if self._open >= CONNECTIONS or not _trusted(accepted):
                         accepted.close()
                         continue
+                    self._open += 1
                     tasks.start_soon(self._serve, accepted)
         finally:
             self._socket.close()
@@ -125,7 +126,6 @@ class ControlServer:
                 await to_thread.run_sync(partial(self.path.unlink, missing_ok=True))
 
     async def _serve(self, accepted: socket.socket) -> None:
-        self._open += 1
         stream = Stream(accepted, str(self.path))
         try:
             with anyio.move_on_after(REQUEST_SECONDS) as asking:
