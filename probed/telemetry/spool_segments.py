@@ -73,10 +73,14 @@ class Segments:
         numbers = sorted(
             int(match[1]) for p in directory.iterdir() if (match := _NAME.fullmatch(p.name))
         )
-        self._next = numbers[-1] + 1 if numbers else 1
+        seen = self._cursor()
+        # A number is not used again while the cursor may still mean the segment that had it.
+        self._next = max([*numbers, *seen[:1]], default=0) + 1
         for number in numbers:
             self._find(number)
-        self._seek()
+        for segment in self._segments:
+            if [segment.number] == seen[:1]:
+                segment.offset = min(max(segment.offset, seen[1]), segment.size)
         _sync(directory.parent)
         self._make_room(0)
 
@@ -236,15 +240,13 @@ class Segments:
         segment.offset = min(segment.offset, segment.size)
         self._segments.append(segment)
 
-    def _seek(self) -> None:
-        """Go on where the previous life ended."""
+    def _cursor(self) -> list[int]:
+        """Segment and offset up to which the previous life had sent; empty if that is not known."""
         try:
             match = _CURSOR.fullmatch((self._directory / CURSOR).read_bytes()[:64])
         except OSError:
-            return
-        for segment in self._segments if match is not None else ():
-            if match is not None and segment.number == int(match[1]):
-                segment.offset = min(max(segment.offset, int(match[2])), segment.size)
+            return []
+        return [] if match is None else [int(number) for number in match.groups()]
 
     def _keep_cursor(self, segment: _Segment) -> None:
         """Not synced: where it is lost with the power, some requests are sent again."""
