@@ -266,7 +266,7 @@ class Settings(BaseModel):
     """A group of settings inside a probe's: frozen, unknown keys refused."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
+        extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True
     )
 
 

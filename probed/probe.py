@@ -49,7 +49,7 @@ class Probe(BaseModel, ABC):
         frozen=True,
         hide_input_in_errors=True,
         arbitrary_types_allowed=True,
-        use_attribute_docstrings=True,
+        defer_build=True,
         validate_default=True,
     )
 

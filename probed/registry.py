@@ -60,7 +60,7 @@ def unique(offers: Iterable[metadata.EntryPoint]) -> dict[str, metadata.EntryPoi
     found: dict[str, metadata.EntryPoint] = {}
     for offer in offers:
         other = found.setdefault(offer.name, offer)
-        if (_package(other), other.value) != (_package(offer), offer.value):
+        if other is not offer and (_package(other), other.value) != (_package(offer), offer.value):
             pair = " and ".join(sorted((_package(other), _package(offer))))
             raise RegistryError(
                 f"the probe kind `{offer.name}` is offered by {pair}; uninstall one of them"

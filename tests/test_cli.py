@@ -363,23 +363,55 @@ def test_a_reader_that_goes_away_is_not_a_traceback(write: Any) -> None:
         assert (done.returncode, done.stderr) == (3, "")
 
 
-def test_help_names_the_exit_codes_and_needs_no_heavy_import() -> None:
+# What a command imports. By name, not by clock: this is what makes it slow or quick.
+
+SLOW = ("anyio", "asyncio", "httpx2", "opentelemetry", "pydantic", "rich", "starlette", "yaml")
+SERVERS = ("cryptography", "dns", "httpx2", "opentelemetry", "rich", "sqlite3", "starlette", "uvicorn",
+           "uvloop", "xml")  # fmt: skip
+KINDS = ("probes.dns", "probes.gateway", "probes.tls")
+
+
+def imported(arguments: list[str], modules: tuple[str, ...], **env: str) -> tuple[str, list[str]]:
+    """What the command says, and which of the modules it has imported."""
     code = (
-        "import sys; from probed.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+        f"import sys; from probed.cli import main\ntry: main({arguments!r})\n"
+        f"except SystemExit: pass\nprint(*(m for m in {modules!r} if m in sys.modules))"
     )
-    code += "print([m for m in ('pydantic', 'httpx2', 'starlette', 'yaml', 'opentelemetry') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "Exit codes" in done.stdout
-    assert done.stdout.splitlines()[-1] == "[]"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | env,
+    )
+    return done.stdout + done.stderr, done.stdout.splitlines()[-1].split()
+
+
+def test_help_names_the_exit_codes_and_needs_no_heavy_import() -> None:
+    said, found = imported(["--help"], SLOW)
+    assert "Exit codes" in said
+    assert found == []
+
+
+@pytest.mark.parametrize("command", ["reload", "status", "drain", "check --daemon --all"])
+def test_what_asks_the_daemon_imports_next_to_nothing(command: str, tmp_path: Path) -> None:
+    said, found = imported(command.split(), SLOW, PROBED_CONTROL=str(tmp_path / "none"))
+    assert "no running daemon was found" in said
+    assert found == []
 
 
 def test_a_one_shot_check_imports_neither_servers_nor_telemetry(write: Any) -> None:
     path = write(checks(OK))
-    code = f"import sys; from probed.cli import main\ntry: main(['check', '--all', '-c', {path!r}])\nexcept SystemExit: pass\n"
-    heavy = ("uvicorn", "starlette", "opentelemetry", "httpx2", "rich", "dns", "cryptography")
-    code += f"print([m for m in {heavy!r} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "[]"
+    said, found = imported(["check", "--all", "-c", path], SERVERS + KINDS)
+    assert "1 ok" in said
+    assert found == []
+
+
+def test_a_one_shot_check_of_a_gateway_imports_one_kind(write: Any) -> None:
+    path = write(checks("{name: web, probe: gateway, url: 'http://127.0.0.1:BAD/'}"))
+    said, found = imported(["check", "--all", "-c", path], SERVERS + KINDS)
+    assert "connect.refused" in said
+    assert found == ["probes.gateway"]
 
 
 def test_until_ok_waits_for_what_is_not_there_yet(write: Any) -> None:

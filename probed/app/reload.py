@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from anyio import to_thread
 
-from probed.config import Config, ConfigError, compare, fingerprint
-from probed.config.diff import Changes, lines
+from probed.config import Config, ConfigError
+from probed.config.diff import Changes, compare, lines
+from probed.config.watching import fingerprint
 from probed.output import timestamp
 from probed.registry import RegistryError
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Sequence
 
@@ -63,6 +64,7 @@ def run(
         writer.take(result)
         progress.show(result.check)
 
+    gc.enable()
     with progress:
         try:
             anyio.run(run_all, config, checks, on_result, patience)

@@ -8,9 +8,11 @@ from difflib import get_close_matches
 
 import click
 
-from probed.config import Config, SelectionError, diff, schema
-from probed.config import show as config_show
+from probed.config import Config, SelectionError
+from probed.config.diff import compare, lines
+from probed.config.schema import schema
 from probed.config.selection import with_tags
+from probed.config.show import show as show_config
 from probed.fields import format_duration
 from probed.registry import Registry
 
@@ -67,19 +69,19 @@ def effective(config: Config, name: str | None, *, origins: bool) -> None:
         close = get_close_matches(name, [check.name for check in config.checks], 1)
         hint = f" (did you mean {close[0]!r}?)" if close else "; see `probed list`"
         raise click.UsageError(f"there is no check {name!r}{hint}")
-    click.echo(config_show(config, name=name, origins=origins), nl=False)
+    click.echo(show_config(config, name=name, origins=origins), nl=False)
 
 
 def difference(old: Config, new: Config) -> int:
     """What is to be added, removed or changed to come from one to the other; 1 if anything."""
-    return differing(diff.lines(diff.compare(old, new)))
+    return differing(lines(compare(old, new)))
 
 
-def differing(lines: Sequence[str]) -> int:
+def differing(found: Sequence[str]) -> int:
     """Print what differs; 1 if there is anything."""
-    for line in lines:
+    for line in found:
         click.echo(line)
-    return 1 if lines else 0
+    return 1 if found else 0
 
 
 def print_schema() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -16,4 +17,5 @@ def run_on_loop(function: Callable[..., Awaitable[Any]], *arguments: Any) -> Non
         fast = False
     else:
         fast = True
+    gc.enable()
     anyio.run(function, *arguments, backend="asyncio", backend_options={"use_uvloop": fast})

@@ -8,11 +8,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from probed.cli.terminal import style_for
-from probed.config import Check
 from probed.model import Result
 from probed.output import (
     FORMATS,
@@ -24,6 +24,9 @@ from probed.output import (
     render_result,
     render_summary,
 )
+
+if TYPE_CHECKING:
+    from probed.config import Check
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic.json_schema import GenerateJsonSchema, models_json_schema
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
+from pydantic_core.core_schema import ModelSchema
 
+from probed.config.docs import field_docs
 from probed.config.settings import (
     NAME,
     NAME_LIMIT,
@@ -18,6 +20,7 @@ from probed.config.settings import (
     ServiceSettings,
     TelemetrySettings,
 )
+from probed.config.shape import key_of
 from probed.config.templates import USE_LIMIT
 from probed.fields import format_duration
 from probed.registry import Registry
@@ -33,6 +36,16 @@ _UNKNOWN = "A kind of probe that is not installed."
 
 class _Generator(GenerateJsonSchema):
     ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012
+
+    def model_schema(self, schema: ModelSchema) -> JsonSchemaValue:
+        """With the docstrings of its fields."""
+        found = super().model_schema(schema)
+        model = schema["cls"]
+        docs = field_docs(model)
+        for name, info in model.model_fields.items():
+            if name in docs:
+                found["properties"][key_of(name, info)]["description"] = docs[name]
+        return found
 
 
 def schema(registry: Registry) -> dict[str, Any]:

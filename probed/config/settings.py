@@ -136,7 +136,7 @@ class Settings(BaseModel):
     """Unknown keys are refused, and no message repeats a value."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
+        extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True
     )
 
     @property

@@ -19,7 +19,9 @@ FOUND_LIMIT = 1000
 """Values that one path finds at most."""
 LENGTH_LIMIT = 500
 
-_NAME = r"[A-Za-z_\u0080-\U0010ffff][A-Za-z0-9_\u0080-\U0010ffff]*"
+# Letters, `_` and all beyond ASCII, then digits too. What is not in it is listed: compiling a set of
+# a million characters takes 14 ms.
+_NAME = r"[^\x00-@\[-^`{-\x7f][^\x00-/:-@\[-^`{-\x7f]*"
 _STEP = re.compile(
     rf"\.(?P<name>{_NAME})"
     r"|\[(?P<single>'(?:[^'\\\x00-\x1f]|\\.)*')\]"

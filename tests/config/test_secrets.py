@@ -8,7 +8,8 @@ import pytest
 from pydantic import AfterValidator
 
 from probed import Probe, Run, SecretStr
-from probed.config import Config, ConfigError, load, loads, show
+from probed.config import Config, ConfigError, load, loads
+from probed.config.show import show
 from probed.redact import MASK
 from probed.registry import Registry
 

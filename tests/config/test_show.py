@@ -12,7 +12,9 @@ from jsonschema import Draft202012Validator
 from pydantic import Field
 
 from probed import HostPort, Probe, Run
-from probed.config import Check, Config, ConfigError, find_config, loads, schema, show
+from probed.config import Check, Config, ConfigError, find_config, loads
+from probed.config.schema import schema
+from probed.config.show import show
 from probed.redact import Redactor
 from probed.registry import Registry
 
@@ -157,7 +159,7 @@ def test_loads_where_libyaml_is_missing() -> None:
     code = (
         "import sys; sys.modules['yaml._yaml'] = sys.modules['yaml.cyaml'] = None\n"
         "import yaml; assert not yaml.__with_libyaml__\n"
-        "from probed.config import loads, show; from probed.registry import Registry\n"
+        "from probed.config import loads; from probed.config.show import show; from probed.registry import Registry\n"
         "import runpy; Line = runpy.run_path(sys.argv[1])['Line']\n"
         "registry = Registry({'line': Line})\n"
         "print(show(loads(show(loads(sys.argv[2], registry)), registry)))\n"

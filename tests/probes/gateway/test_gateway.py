@@ -11,7 +11,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from probed.config import loads, show
+from probed.config import loads
+from probed.config.show import show
 from probed.model import Outcome, Result
 from probed.net import Network
 from probed.registry import Registry
