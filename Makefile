@@ -4,7 +4,7 @@ VENV ?= .venv
 BREAK ?=
 ARGS ?=
 
-.PHONY: demo test lint format clean
+.PHONY: demo test lint format bench clean
 
 demo: $(VENV)/demo
 	$(VENV)/bin/probed demo $(foreach name,$(BREAK),--break $(name)) $(ARGS)
@@ -17,6 +17,10 @@ lint: $(VENV)/dev
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+
+# Needs Debian's nginx and prometheus-blackbox-exporter; says so where it lacks them.
+bench: $(VENV)/dev
+	$(VENV)/bin/python -m benchmarks $(ARGS)
 
 format: $(VENV)/dev
 	$(VENV)/bin/ruff check --fix .

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -18,6 +17,7 @@ from anyio.abc import TaskGroup, TaskStatus
 from probed.clock import Clock
 from probed.model import Result
 from probed.reasons import ProbeError
+from probed.store import state_folder
 from probed.telemetry.board import Board
 from probed.telemetry.openmetrics import OPENMETRICS, negotiate, render
 from probed.telemetry.resource import instance_id, resource_attributes
@@ -57,9 +57,7 @@ class Pipeline:
         self._clock = clock
         self._network = network
         self.settings = self._settings(config)
-        # systemd says where StateDirectory= is.
-        given = environ.get("STATE_DIRECTORY", "").partition(":")[0]
-        self._state_dir = config.service.state_dir or (Path(given) if given else None)
+        self._state_dir = state_folder(config.service.state_dir, environ)
         instance = instance_id(self._state_dir)
         self.board = Board(
             clock,

@@ -1,0 +1,46 @@
+"""`python -m benchmarks`: measure, print the table, write JSON."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks.cold import cold
+from benchmarks.figures import Figure, document, machine, table
+from benchmarks.probes import paced, saturation
+from benchmarks.processes import OTHER, MissingError
+from benchmarks.scale import scale
+from benchmarks.series import series
+
+ALL = {"saturation": saturation, "paced": paced, "scale": scale, "cold": cold, "series": series}
+
+
+def main() -> int:
+    """0 where all was measured, 1 where something is missing that a measurement needs."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="short rounds: to see that it works")
+    parser.add_argument("--only", choices=ALL, action="append", help="may be repeated")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    arguments = parser.parse_args()
+    os.sched_setaffinity(0, {OTHER})
+    figures: list[Figure] = []
+    missing: list[str] = []
+    for name in arguments.only or ALL:
+        print(f"{name} …", file=sys.stderr, flush=True)
+        with tempfile.TemporaryDirectory(prefix="probed-bench-") as folder:
+            try:
+                figures += ALL[name](Path(folder), quick=arguments.quick)
+            except MissingError as error:
+                missing.append(f"{name}: NOT MEASURED: {error}")
+    print(f"{machine()}\n\n{table(figures)}")
+    print(*missing, sep="\n", file=sys.stderr)
+    if arguments.json is not None:
+        arguments.json.write_text(document(figures) + "\n")
+    return 1 if missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

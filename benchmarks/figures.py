@@ -1,0 +1,87 @@
+"""A figure, what is asked of it, and the table of all."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """Less is better. `least`, `aim` and `beyond` are the bounds that it is held against."""
+
+    name: str
+    value: float
+    unit: str
+    least: float | None = None
+    aim: float | None = None
+    beyond: float | None = None
+    detail: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """The best bound that it keeps."""
+        bounds = (("beyond", self.beyond), ("aim", self.aim), ("least", self.least))
+        if self.least is None:
+            return ""
+        return next((name for name, bound in bounds if bound and self.value <= bound), "missed")
+
+
+def ratio(
+    name: str, pairs: Sequence[tuple[float, float]], bounds: tuple[float, float, float], unit: str
+) -> Figure:
+    """The median of ours over theirs, round by round; both as they were in the detail."""
+    ours, theirs = (statistics.median(side) for side in zip(*pairs, strict=True))
+    value = statistics.median(mine / other for mine, other in pairs)
+    return Figure(name, value, "", *bounds, detail=f"{ours:.0f} / {theirs:.0f} {unit}")
+
+
+def table(figures: Sequence[Figure]) -> str:
+    """As Markdown, for the terminal and the README."""
+    rows: list[tuple[str, ...]] = [("", "measured", "least", "aim", "beyond", "reached", "")]
+    rows += [
+        (
+            figure.name, f"{figure.value:.3g} {figure.unit}".strip(),
+            *(("" if bound is None else f"{bound:g}") for bound in (figure.least, figure.aim, figure.beyond)),
+            figure.verdict, figure.detail,
+        )
+        for figure in figures
+    ]  # fmt: skip
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
+        for row in rows
+    ]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(lines)
+
+
+def machine() -> str:
+    """What it was measured on."""
+    model = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.machine(),
+    )
+    return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}"
+
+
+def document(figures: Sequence[Figure]) -> str:
+    """As JSON."""
+    return json.dumps(
+        {
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "machine": machine(),
+            "figures": [{**asdict(figure), "verdict": figure.verdict} for figure in figures],
+        },
+        indent=2,
+    )

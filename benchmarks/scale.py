@@ -1,0 +1,83 @@
+"""Many checks: how late they are started, beside a bare timer, and what memory they take."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from benchmarks.figures import Figure
+from benchmarks.processes import MEASURED, Daemon, daemon, memory, nginx, sink, until
+
+_TIMER = """
+import asyncio, sys, time, uvloop
+async def main():
+    late = []
+    ends = time.monotonic() + float(sys.argv[1])
+    while (now := time.monotonic()) < ends:
+        await asyncio.sleep(0.01)
+        late.append(time.monotonic() - now - 0.01)
+    print(sorted(late)[int(len(late) * 0.99)])
+uvloop.run(main())
+"""
+
+
+def scale(folder: Path, *, quick: bool) -> list[Figure]:
+    """1,000 and 10,000 checks at 10 s over HTTP, exporting."""
+    figures = []
+    sizes = ((1000, (10, 5, 2), (110, 70, 45)), (10_000, (25, 10, 2), (200, 110, 65)))
+    with nginx(folder) as (url, _, _), sink(folder) as collector:
+        for count, late, room in sizes[:1] if quick else sizes:
+            config = "defaults: {interval: 10s, timeout: 5s, confirm: 0}\nchecks:\n"
+            config += "".join(
+                f"- {{name: c{n}, probe: gateway, url: '{url}'}}\n" for n in range(count)
+            )
+            with daemon(config, folder, collector) as found:
+                until(partial(_has_run, found, count), "all have run")
+                before = _buckets(found)
+                timer = _timer(3 if quick else 30)
+                time.sleep(0.1)
+                after = _buckets(found)
+                missed = found.total("probed_scheduler_missed_total")
+                used = memory(found.pid)
+            p99 = _quantile(0.99, {bound: after[bound] - before[bound] for bound in after}) * 1000
+            detail = f"a bare timer {timer:.2g} ms; {missed:.0f} missed"
+            figures.append(
+                Figure(f"lateness p99, {count} checks at 10 s", p99, "ms", *late, detail)
+            )
+            figures.append(Figure(f"resident memory, {count} checks, exporting", used, "MB", *room))
+    return figures
+
+
+def _has_run(found: Daemon, count: int) -> bool:
+    return found.total("probed_check_runs_total") >= count
+
+
+def _timer(seconds: float) -> float:
+    """p99 of how late a timer wakes on the same core meanwhile, in ms."""
+    command = ["taskset", "-c", str(MEASURED), sys.executable, "-c", _TIMER, str(seconds)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(done.stdout) * 1000
+
+
+def _buckets(found: Daemon) -> dict[float, float]:
+    text = found.metrics()
+    pattern = r'probed_scheduler_lateness_seconds_bucket{le="([^"]+)"} (\S+)'
+    return {float(bound): float(count) for bound, count in re.findall(pattern, text)}
+
+
+def _quantile(part: float, buckets: Mapping[float, float]) -> float:
+    """As histogram_quantile of Prometheus: linear within a bucket."""
+    wanted, low, seen = part * max(buckets.values()), 0.0, 0.0
+    for bound in sorted(buckets):
+        if buckets[bound] >= wanted:
+            if bound == float("inf"):
+                return low
+            inside = buckets[bound] - seen
+            return low + (bound - low) * ((wanted - seen) / inside if inside else 1.0)
+        low, seen = bound, buckets[bound]
+    return low
