@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BREAK ?=
 ARGS ?=
+MINUTES ?= 5
+CHECKS ?= 5000
 
-.PHONY: demo test lint format bench clean
+.PHONY: demo test lint format bench fuzz soak clean
 
 demo: $(VENV)/demo
 	$(VENV)/bin/probed demo $(foreach name,$(BREAK),--break $(name)) $(ARGS)
@@ -21,6 +23,12 @@ lint: $(VENV)/dev
 # Needs Debian's nginx and prometheus-blackbox-exporter; says so where it lacks them.
 bench: $(VENV)/dev
 	$(VENV)/bin/python -m benchmarks $(ARGS)
+
+fuzz: $(VENV)/dev
+	$(VENV)/bin/python -m benchmarks.fuzz --minutes $(MINUTES)
+
+soak: $(VENV)/dev
+	$(VENV)/bin/python -m benchmarks.soak --minutes $(MINUTES) --checks $(CHECKS)
 
 format: $(VENV)/dev
 	$(VENV)/bin/ruff check --fix .

@@ -16,6 +16,9 @@ from probed.state import CheckState, Thresholds, advance
 from probed.store import Kept
 
 RESULTS = 60
+"""Results of one check that are kept ..."""
+TOTAL = 10_000
+"""... and of all together, at 2 KB each. Two of each check are kept in any case."""
 TRANSITIONS = 20
 
 
@@ -61,13 +64,16 @@ class History:
         """Have these checks; what is known of one stays with it while it asks the same target in
         the same way.
         """
-        before = self.checks
+        before, checks = self.checks, tuple(checks)
         self.checks = {}
+        room = max(2, min(RESULTS, TOTAL // max(1, len(checks))))
         for check in checks:
             entry = before.get(check.name)
             if entry is None or not _same(entry.kept, check):
                 entry = CheckHistory(check)
             entry.check = check
+            if entry.results.maxlen != room:
+                entry.results = deque(entry.results, room)
             self.checks[check.name] = entry
         self._children = {}
         for entry in self.checks.values():

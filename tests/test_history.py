@@ -153,3 +153,16 @@ def test_results_are_bounded_and_the_last_bad_one_is_kept_longer(chain: History)
     entry = chain.checks["dns"]
     assert len(entry.results) == RESULTS
     assert entry.last_not_ok is bad
+
+
+def test_many_checks_keep_fewer_results_each() -> None:
+    history = History([check(f"c{n}") for n in range(1000)])
+    for at in range(70):
+        history.take(result("c0", at=float(at)))
+    assert [r.started_at for r in history.checks["c0"].results] == [float(n) for n in range(60, 70)]
+    history.replace([check("c0")])
+    for at in range(70):
+        history.take(result("c0", at=float(at)))
+    assert len(history.checks["c0"].results) == RESULTS
+    history.replace([check(f"c{n}") for n in range(20_000)])
+    assert [r.started_at for r in history.checks["c0"].results] == [68.0, 69.0]

@@ -115,12 +115,13 @@ BUILD = _own("probed.build.info", "", "The version that runs; always 1.", "versi
 CPU_TIME = _own("process.cpu.time", "s", "Processor time used.", "cpu.mode", kind=Kind.COUNTER)
 MEMORY = _own("process.memory.usage", "By", "Resident memory.")
 OPEN_FILES = _own("probed.process.open_files", "{file}", "Open file descriptors.")
+TASKS = _own("probed.loop.tasks", "{task}", "Tasks of the event loop.")
 
 CHECK_MEASURES = (INFO, UP, SUCCESS, OUTCOMES, RUNS, UNCONFIRMED, DURATION, PHASE_DURATION, PHASE_TIME,
                   FAILURES, LAST_RUN, LAST_SUCCESS, FLAPPING, HELD, INTERVAL)  # fmt: skip
 OWN_MEASURES = (LATENESS, MISSED, RUNNING, WAITING, DRAINED, STATE_SAVES, LOOP_LAG, EXPORT_ITEMS,
                 SPOOL_SIZE, SPOOL_LIMIT, SPOOL_AGE, SPOOL_ERRORS, RELOADS, RELOAD_SUCCESS,
-                RELOAD_TIMESTAMP, DROPPED, BUILD, CPU_TIME, MEMORY, OPEN_FILES)  # fmt: skip
+                RELOAD_TIMESTAMP, DROPPED, BUILD, CPU_TIME, MEMORY, OPEN_FILES, TASKS)  # fmt: skip
 CATALOGUE = (*CHECK_MEASURES, *OWN_MEASURES)
 
 _UNITS = {

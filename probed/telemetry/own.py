@@ -55,6 +55,7 @@ class Own:
         self._read(c.CPU_TIME, process.cpu_time)
         self._read(c.MEMORY, process.memory)
         self._read(c.OPEN_FILES, process.open_files)
+        self._read(c.TASKS, process.tasks)
 
     def _open(self, measure: Measure) -> dict[Pairs, Value]:
         row = OwnRow(self._started)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 
 from probed.telemetry.series import Pairs
@@ -33,4 +34,12 @@ def open_files() -> dict[Pairs, float]:
     try:
         return {(): len(os.listdir("/proc/self/fd")) - 1}  # noqa: PTH208  # Path objects for each would cost
     except OSError:
+        return {}
+
+
+def tasks() -> dict[Pairs, float]:
+    """Tasks of the running event loop; nothing where none runs."""
+    try:
+        return {(): len(asyncio.all_tasks())}
+    except RuntimeError:
         return {}
