@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from probed.fields import (
         CertificateAge,
         Duration,
+        Family,
         HostPort,
         Latency,
         Pattern,
@@ -35,6 +36,7 @@ _HOME = {
     "Certificate": "probed.record",
     "CertificateAge": "probed.fields",
     "Duration": "probed.fields",
+    "Family": "probed.fields",
     "Fault": "probed.probe",
     "HostPort": "probed.fields",
     "Kind": "probed.model",
@@ -61,7 +63,7 @@ _HOME = {
 }
 
 __all__ = [
-    "Certificate", "CertificateAge", "Duration", "Fault", "HostPort", "Kind", "Latency", "Measure",
+    "Certificate", "CertificateAge", "Duration", "Family", "Fault", "HostPort", "Kind", "Latency", "Measure",
     "Outcome", "Pattern", "Probe", "ProbeError", "Reason", "Reasons", "Recorder", "Request",
     "Response", "Run", "SecretStr", "Settings", "Severity", "Size", "Stream", "Tls", "Url",
     "__version__", "check_header",

@@ -6,7 +6,7 @@ import re
 from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, GetCoreSchemaHandler, WithJsonSchema
@@ -268,6 +268,10 @@ class Settings(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True
     )
+
+
+Family = Literal["any", "ipv4", "ipv6", "both"]
+"""Over which addresses to ask: the first that connects, those of one family, or each family."""
 
 
 class CertificateAge(Settings):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
@@ -13,9 +14,10 @@ import anyio
 from pydantic import BaseModel, ConfigDict
 
 from probed.clock import Clock
-from probed.fields import TARGETS, CertificateAge, HostPort, Latency, Tls, format_duration
+from probed.fields import TARGETS, CertificateAge, Family, HostPort, Latency, Tls, format_duration
 from probed.http import BODY_LIMIT, Request, Response, fetch
 from probed.model import Evidence, Finding, Kind, Measure, Measurement, Outcome, Scalar
+from probed.net import Family as OneFamily
 from probed.net import Network, Stream, Upgrade
 from probed.reasons import ProbeError, Reason, Reasons, classify, timeout_in
 from probed.record import Recorder, describe, utc
@@ -90,9 +92,10 @@ class Run(Recorder):
     """One execution of a check, and the handle that the probe writes to.
 
     `memory` is what the check remembers from run to run: a small mapping that can be JSON.
+    `family` says over which addresses it connects.
     """
 
-    __slots__ = ("_declared", "findings", "measured", "memory", "network", "sampled", "span_id",
+    __slots__ = ("_declared", "family", "findings", "measured", "memory", "network", "sampled", "span_id",
                  "timeout", "trace_id")  # fmt: skip
 
     def __init__(
@@ -116,6 +119,7 @@ class Run(Recorder):
         self.timeout = timeout
         self.sampled = sampled
         self.memory = {} if memory is None else memory
+        self.family: OneFamily = "any"
         self.findings: list[Finding] = []
         self.measured: list[Measurement] = []
 
@@ -135,6 +139,7 @@ class Run(Recorder):
             address.port,
             tls=None if tls is None else tls.options,
             server_name=server_name or (tls.server_name if tls else None),
+            family=self.family,
         )
         try:
             yield stream
@@ -155,8 +160,10 @@ class Run(Recorder):
         *,
         recorder: Recorder | None = None,
         body_limit: int = BODY_LIMIT,
+        family: OneFamily | None = None,
     ) -> Response:
-        """Send an HTTP request on a fresh connection, with this run's `traceparent`.
+        """Send an HTTP request on a fresh connection, with this run's `traceparent`, over the
+        run's family of addresses or another.
 
         Phases `resolve, connect, [tls], request, wait, receive`.
         """
@@ -166,7 +173,52 @@ class Run(Recorder):
             request,
             extra=b"traceparent: %s\r\n" % self.traceparent.encode(),
             body_limit=body_limit,
+            family=family or self.family,
         )
+
+    async def by_family(self, family: Family, ask: Callable[[Run], Awaitable[None]]) -> None:
+        """Ask over that family of addresses; with `both` over each at once, and each must work.
+
+        `ask` is given the run to write to: this one, or a part of it whose phases are `ipv4/…` or
+        `ipv6/…` and whose findings say so.
+        """
+        if family != "both":
+            self.family = family
+            await ask(self)
+            return
+        parts = [self._part("ipv4"), self._part("ipv6")]
+        async with anyio.create_task_group() as tasks:
+            for part in parts:
+                tasks.start_soon(_ask_part, part, ask)
+        self._join(parts)
+
+    def _part(self, family: OneFamily) -> Run:
+        part = copy(self)
+        part.family, part.prefix = family, f"{self.prefix}{family}/"
+        part.findings, part.measured, part.facts = [], [], {}
+        part.memory = self.memory.setdefault(family, {})
+        return part
+
+    def _join(self, parts: list[Run]) -> None:
+        """Take over what the parts found. Of a gauge that each has measured the greater counts."""
+        gauges: dict[tuple[str, Any], Measurement] = {}
+        for part in parts:
+            name = part.family.replace("ip", "IP")
+            for finding in part.findings:
+                if len(self.findings) < FINDING_LIMIT:
+                    message = f"Over {name}: {finding.message}"
+                    self.findings.append(replace(finding, message=message))
+            for measured in part.measured:
+                key = (measured.measure.name, measured.attributes)
+                known = gauges.get(key)
+                if measured.measure.kind is not Kind.GAUGE:
+                    self.measured.append(measured)
+                elif known is None or known.value < measured.value:
+                    gauges[key] = measured
+            self.facts = {**part.facts, **self.facts}
+        self.measured += gauges.values()
+        seen = [part.certificate for part in parts if part.certificate is not None]
+        self.certificate = min(seen, key=lambda found: found.not_after, default=None)
 
     def client(self, *, tls: Tls | None = None, body_limit: int = BODY_LIMIT) -> httpx2.AsyncClient:
         """An httpx2 client whose requests are phases of this run; close it with `async with`."""
@@ -354,6 +406,20 @@ class Fault:
     reason: Reasons
     level: Outcome
     message: str
+
+
+async def _ask_part(part: Run, ask: Callable[[Run], Awaitable[None]]) -> None:
+    async def asked() -> None:
+        try:
+            await ask(part)
+        except EndOfRun as end:
+            part.blame(end.reason)
+
+    fault = await part.attempt(part, asked)
+    if fault is not None:
+        told = fault.message != fault.reason.sentence
+        message = fault.message if told else part.explain(fault.reason)
+        part.find(fault.level, fault.reason, message, evidence=part.context())
 
 
 class EndOfRun(ProbeError):  # noqa: N818  # it ends a run; what went wrong is its reason

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from probed import HostPort, Measure, Pattern, Probe, Reason, Run, Tls
+from probed import Family, HostPort, Measure, Pattern, Probe, Reason, Run, Tls
 
 
 class TcpProbe(Probe):
@@ -15,10 +15,15 @@ class TcpProbe(Probe):
     """Regular expression that the first line must match; without it, connecting is enough."""
     tls: Tls | None = None
     """Speak TLS from the start, and judge the certificate so; `tls: {}` for the usual rules."""
+    family: Family = "any"
+    """Over which addresses: `any` that connects, `ipv4`, `ipv6`, or `both`, which must both work."""
 
     measures = (Measure("probed.tcp.banner.size", unit="By", help="Length of the first line."),)
 
     async def probe(self, run: Run) -> None:
+        await run.by_family(self.family, self._ask)
+
+    async def _ask(self, run: Run) -> None:
         async with run.connect(self.address, tls=self.tls) as stream:
             if self.expect is None:
                 return

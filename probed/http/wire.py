@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import httptools
 
 from probed.fields import Tls, Url
-from probed.net import Network, Stream
+from probed.net import Family, Network, Stream
 from probed.reasons import ProbeError, Reason
 from probed.record import Recorder
 from probed.redact import SecretStr, redact_url
@@ -175,6 +175,7 @@ async def fetch(
     *,
     extra: bytes = b"",
     body_limit: int = BODY_LIMIT,
+    family: Family = "any",
 ) -> Response:
     """Send the request on a fresh connection and read the answer.
 
@@ -191,6 +192,7 @@ async def fetch(
         url.port,
         tls=None if tls is None else tls.options,
         server_name=None if tls is None else tls.server_name,
+        family=family,
     )
     try:
         return await _exchange(recorder, stream, request, extra, body_limit)

@@ -2,8 +2,8 @@
 
 from probed.net.deny import DenyList
 from probed.net.dial import Network, Upgrade
-from probed.net.resolve import Resolver
+from probed.net.resolve import Family, Resolver
 from probed.net.stream import Stream
 from probed.net.tls import TlsOptions
 
-__all__ = ["DenyList", "Network", "Resolver", "Stream", "TlsOptions", "Upgrade"]
+__all__ = ["DenyList", "Family", "Network", "Resolver", "Stream", "TlsOptions", "Upgrade"]

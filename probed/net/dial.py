@@ -12,7 +12,7 @@ import anyio
 
 from probed.model import Outcome
 from probed.net.deny import DenyList
-from probed.net.resolve import Resolver, family_of
+from probed.net.resolve import Family, Resolver, family_of
 from probed.net.stream import Stream, writable
 from probed.net.tls import UNVERIFIED, Certificates, Contexts, TlsOptions
 from probed.reasons import ProbeError, Reason
@@ -50,6 +50,7 @@ class Network:
         *,
         tls: TlsOptions | None = None,
         server_name: str | None = None,
+        family: Family = "any",
     ) -> Stream:
         """Phases `resolve`, `connect` and, with `tls`, `tls`.
 
@@ -60,7 +61,7 @@ class Network:
         recorder.fact("server.address", host)
         recorder.fact("server.port", port)
         with recorder.phase("resolve"):
-            addresses = await self.resolver.addresses(host)
+            addresses = await self.resolver.addresses(host, family)
         with recorder.phase("connect"):
             allowed = [address for address in addresses if not self.deny.denies(address)]
             if not allowed:

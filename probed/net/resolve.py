@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import anyio
 
@@ -25,12 +25,16 @@ if TYPE_CHECKING:
     import dns.asyncresolver
     import dns.resolver
 
+Family = Literal["any", "ipv4", "ipv6"]
+"""Which addresses of a host are asked."""
 ADDRESS_LIMIT = 16
 """Addresses of one name that are tried."""
 RECORD_LIMIT = 100
 RECORD_LENGTH = 4096
 _LIFETIME = 60.0
 _TRY = 2.0
+_RECORD = {"ipv4": "A", "ipv6": "AAAA"}
+_SHOWN = {"ipv4": "IPv4", "ipv6": "IPv6"}
 _PATIENCE = {"A": 0.05, "AAAA": 1.0}
 """Seconds that the other family may take once addresses of this one are known (RFC 8305 section 3);
 more where IPv6 comes first, for many have none that works.
@@ -66,14 +70,19 @@ class Resolver:
             dns.asyncbackend.get_backend("asyncio")
             self._client()
 
-    async def addresses(self, host: str) -> list[str]:
+    async def addresses(self, host: str, family: Family = "any") -> list[str]:
         """The addresses of a host, at least one. Raises ProbeError with a `dns.*` reason."""
         known = self._known(host)
-        if known is not None:
+        if known is None:
+            if _top(host) == "invalid":  # RFC 6761 6.4: never asked of a server
+                raise ProbeError(Reason.DNS_NXDOMAIN)
+            known = await self._from_dns(host, family)
+        if family == "any":
             return known
-        if _top(host) == "invalid":  # RFC 6761 6.4: never asked of a server
-            raise ProbeError(Reason.DNS_NXDOMAIN)
-        return await self._from_dns(host)
+        found = [address for address in known if (":" in address) is (family == "ipv6")]
+        if not found:
+            raise _none_of(family)
+        return found
 
     def _known(self, host: str) -> list[str] | None:
         """The addresses that are known without asking a server."""
@@ -102,8 +111,14 @@ class Resolver:
             self._hosts = {} if stamp is None else _read_hosts(self._hosts_file)
         return self._hosts.get(name, [])
 
-    async def _from_dns(self, host: str) -> list[str]:
+    async def _from_dns(self, host: str, family: Family) -> list[str]:
         client = self._client()
+        if family != "any":
+            try:
+                found_one = await _ask(client, host, _RECORD[family], search=True)
+            except ProbeError as error:
+                raise (_none_of(family) if error.reason is Reason.DNS_NO_DATA else error) from None
+            return found_one[:ADDRESS_LIMIT]
         found: dict[str, list[str]] = {}
         errors: dict[str, ProbeError] = {}
 
@@ -144,6 +159,10 @@ def _literal(host: str) -> str | None:
         return str(ip_address(host))
     except ValueError:
         return None
+
+
+def _none_of(family: Family) -> ProbeError:
+    return ProbeError(Reason.DNS_NO_DATA, f"The host has no {_SHOWN[family]} address.")
 
 
 def _top(host: str) -> str:

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 
 from probed import (
     CertificateAge,
+    Family,
     Fault,
     Kind,
     Measure,
@@ -81,6 +82,8 @@ class GatewayProbe(Probe):
     """How long the certificate must still be good for."""
     tls: Tls = Tls()
     """How the certificate is verified."""
+    family: Family = "any"
+    """Over which addresses: `any` that connects, `ipv4`, `ipv6`, or `both`, which must both work."""
     upstreams: Annotated[tuple[Upstream, ...], Field(max_length=20)] = ()
     """Backends to ask directly at the same time: is it them, or the way to them?"""
     body_limit: Annotated[Size, Field(ge=0, le=64 << 20)] = 1 << 20
@@ -120,31 +123,42 @@ class GatewayProbe(Probe):
 
     async def probe(self, run: Run) -> None:
         if not self.upstreams:
-            self._judge(run, await run.fetch(self._request, body_limit=self.body_limit))
+            await run.by_family(self.family, self._ask)
             return
         said: dict[str, Fault | None] = {}
+        statuses: list[int] = []
         async with anyio.create_task_group() as tasks:
             for upstream in self.upstreams:
                 tasks.start_soon(self._ask_upstream, run, upstream, said)
-            answer = await run.attempt(
-                run, lambda: run.fetch(self._request, body_limit=self.body_limit)
-            )
-        status = 0
+            await run.by_family(self.family, lambda part: self._ask_beside(part, statuses))
+        failed = any(not expects(self.status, status) for status in statuses)
+        said = {upstream.name: said[upstream.name] for upstream in self.upstreams}
+        judge.upstreams(run, said, status=max(statuses), gateway_failed=failed)
+
+    async def _ask(self, run: Run) -> None:
+        self._judge(run, await run.fetch(self._request, body_limit=self.body_limit))
+
+    async def _ask_beside(self, run: Run, statuses: list[int]) -> None:
+        """Ask the gateway, beside its upstreams; status 0 is none."""
+        answer = await run.attempt(
+            run, lambda: run.fetch(self._request, body_limit=self.body_limit)
+        )
         if isinstance(answer, Fault):
+            statuses.append(0)
             run.find(answer.level, answer.reason, answer.message, evidence=run.context())
         else:
-            status = answer.status
+            statuses.append(answer.status)
             self._judge(run, answer)
-        failed = isinstance(answer, Fault) or not expects(self.status, status)
-        said = {upstream.name: said[upstream.name] for upstream in self.upstreams}
-        judge.upstreams(run, said, status=status, gateway_failed=failed)
 
     async def _ask_upstream(
         self, run: Run, upstream: Upstream, said: dict[str, Fault | None]
     ) -> None:
         scope = run.scope(f"upstream/{upstream.name}/")
         answer = await run.attempt(
-            scope, lambda: run.fetch(upstream.request, recorder=scope, body_limit=self.body_limit)
+            scope,
+            lambda: run.fetch(
+                upstream.request, recorder=scope, body_limit=self.body_limit, family="any"
+            ),
         )
         if isinstance(answer, Fault):
             phase = scope.failed_phase
