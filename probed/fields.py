@@ -6,13 +6,23 @@ import re
 from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, GetCoreSchemaHandler, WithJsonSchema
-from pydantic_core import PydanticCustomError, core_schema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    SecretStr,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
 
-from probed.net import TlsOptions
+from probed.net import IdentityError, TlsOptions, check_identity
 
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)(ms|s|m|h|d))")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -292,8 +302,12 @@ class Latency(Settings):
     """More than this is `failed`."""
 
 
+PathOrSecret = Annotated[Path | SecretStr, Field(union_mode="left_to_right")]
+"""A file, or where the secret is that it would hold."""
+
+
 class Tls(Settings):
-    """How the peer's certificate is judged."""
+    """How the peer's certificate is judged, and which one is shown to the peer."""
 
     verify: bool = True
     """Refuse a certificate that is not trusted or was made for another name."""
@@ -302,6 +316,39 @@ class Tls(Settings):
     server_name: str | None = None
     """Name to ask for (SNI) and to verify, where it differs from the host."""
 
+    certificate: Path | None = None
+    """PEM file of our own certificate, for a peer that asks for one; its chain follows it."""
+    key: PathOrSecret | None = None
+    """PEM file of its key, or the key as a secret, where `certificate` does not hold it too."""
+    password: SecretStr | None = None
+    """What the key is encrypted with."""
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        if self.certificate is None:
+            if self.key is not None or self.password is not None:
+                raise ValueError("write the `certificate` that the key is of")
+            return self
+        try:
+            check_identity(str(self.certificate), self._key, self.password)
+        except IdentityError as error:
+            if not error.setting:
+                raise
+            kind = PydanticCustomError("identity", "{why}", {"why": str(error)})
+            detail = InitErrorDetails(type=kind, loc=(error.setting,), input="")
+            raise ValidationError.from_exception_data("Tls", [detail]) from None
+        return self
+
+    @property
+    def _key(self) -> str | SecretStr | None:
+        return str(self.key) if isinstance(self.key, Path) else self.key
+
     @cached_property
     def options(self) -> TlsOptions:
-        return TlsOptions(verify=self.verify, ca=None if self.ca is None else str(self.ca))
+        return TlsOptions(
+            verify=self.verify,
+            ca=None if self.ca is None else str(self.ca),
+            certificate=None if self.certificate is None else str(self.certificate),
+            key=self._key,
+            password=self.password,
+        )

@@ -255,7 +255,8 @@ class Run(Recorder):
                 if reason is Reason.INTERNAL:
                     raise
                 recorder.blame(reason)
-                message = error.message if isinstance(error, ProbeError) else reason.sentence
+                ours = self.explain(reason) if recorder is self else reason.sentence
+                message = error.message if isinstance(error, ProbeError) else ours
                 return Fault(reason, level, message)
         fault = recorder.fault
         phase = recorder.failed_phase
@@ -337,6 +338,10 @@ class Run(Recorder):
             if reason is Reason.TLS_WRONG_NAME:
                 names = ", ".join(certificate.names)
                 return f"The certificate was made for another name: {names}."
+        if reason is Reason.TLS_CLIENT_CERTIFICATE:
+            if "probed.tls.client_certificate" in self.facts:
+                return "The peer did not accept our certificate."
+            return "The peer wants a certificate of ours: set tls.certificate."
         return reason.sentence
 
     def judge_certificate(self, ages: CertificateAge) -> None:
@@ -417,9 +422,7 @@ async def _ask_part(part: Run, ask: Callable[[Run], Awaitable[None]]) -> None:
 
     fault = await part.attempt(part, asked)
     if fault is not None:
-        told = fault.message != fault.reason.sentence
-        message = fault.message if told else part.explain(fault.reason)
-        part.find(fault.level, fault.reason, message, evidence=part.context())
+        part.find(fault.level, fault.reason, fault.message, evidence=part.context())
 
 
 class EndOfRun(ProbeError):  # noqa: N818  # it ends a run; what went wrong is its reason

@@ -63,7 +63,10 @@ class Reason(Reasons):
     TLS_CERTIFICATE = "tls.certificate", "The certificate was not accepted."
     TLS_NOT_TLS = "tls.not_tls", "The peer does not speak TLS on this port."
     TLS_VERSION = "tls.version", "No TLS version or cipher is shared with the peer."
-    TLS_CLIENT_CERTIFICATE = "tls.client_certificate", "The peer did not accept our certificate."
+    TLS_CLIENT_CERTIFICATE = (
+        "tls.client_certificate",
+        "The peer wants a certificate of ours that it accepts.",
+    )
     TLS_HANDSHAKE = "tls.handshake", "The TLS handshake failed."
 
     TIMEOUT_RESOLVE = "timeout.resolve", "The deadline passed while the name was being resolved."
@@ -173,7 +176,11 @@ _SSL: dict[str, Reason] = {
     "TLSV1_ALERT_UNKNOWN_CA": Reason.TLS_CLIENT_CERTIFICATE,
     "SSLV3_ALERT_BAD_CERTIFICATE": Reason.TLS_CLIENT_CERTIFICATE,
     "SSLV3_ALERT_CERTIFICATE_EXPIRED": Reason.TLS_CLIENT_CERTIFICATE,
+    "SSLV3_ALERT_CERTIFICATE_REVOKED": Reason.TLS_CLIENT_CERTIFICATE,
     "SSLV3_ALERT_CERTIFICATE_UNKNOWN": Reason.TLS_CLIENT_CERTIFICATE,
+    "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": Reason.TLS_CLIENT_CERTIFICATE,
+    "TLSV1_ALERT_ACCESS_DENIED": Reason.TLS_CLIENT_CERTIFICATE,
+    "TLSV1_ALERT_DECRYPT_ERROR": Reason.TLS_CLIENT_CERTIFICATE,
     "UNEXPECTED_EOF_WHILE_READING": Reason.CONNECT_CLOSED,
 }
 

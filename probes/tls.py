@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import anyio
+
 from probed import CertificateAge, Family, HostPort, Probe, Run, Tls
+
+PATIENCE = 1.0
+"""Seconds that a peer may take to say what it thinks of our certificate."""
 
 
 class TlsProbe(Probe):
@@ -22,5 +27,8 @@ class TlsProbe(Probe):
         await run.by_family(self.family, self._ask)
 
     async def _ask(self, run: Run) -> None:
-        async with run.connect(self.address, tls=self.tls):
+        async with run.connect(self.address, tls=self.tls) as stream:
             run.judge_certificate(self.certificate)
+            if self.tls.certificate is not None:
+                with run.phase("wait"), anyio.move_on_after(PATIENCE):
+                    await stream.part()

@@ -27,7 +27,8 @@ PROGRAMS = {
 """The programs of each Debian package that a test may need."""
 
 # Small files in memory, looked at where they are used: a thread would cost twenty times as much.
-_FILES = {"probed/net/resolve.py": {"_stamp", "_read_hosts"}, "probed/net/tls.py": {"get"}}
+_FILES = {"probed/net/resolve.py": {"_stamp", "_read_hosts"}, "probed/net/tls.py": {"get"},
+          "probed/net/identity.py": {"check_identity"}}  # fmt: skip
 _MAY_READ = {
     "os.stat": _FILES,
     "io.BufferedReader.read": _FILES,

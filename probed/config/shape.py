@@ -153,12 +153,17 @@ def _either(one: Shape, other: Shape) -> Shape:
     return Shape(
         secret=one.secret or other.secret,
         custom=one.custom or other.custom,
-        scalar=one.scalar if one.scalar == other.scalar else "",
+        scalar=one.scalar if one.scalar == other.scalar or _file_of(one, other) else "",
         models=tuple(dict.fromkeys((*one.models, *other.models))),
         items=one.items or other.items,
         values=one.values or other.values,
         sample=one.sample,
     )
+
+
+def _file_of(one: Shape, other: Shape) -> bool:
+    """Whether what is written as text is a file, and a secret is written as where it is."""
+    return one.scalar == "path" and other.secret
 
 
 def _mixed(literal: Any) -> bool:

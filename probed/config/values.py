@@ -133,10 +133,12 @@ class Values:
     def _text(
         self, node: Node, text: str, shape: Shape, path: str, key: str, *, entry: bool
     ) -> Any:
-        filled = self._fill(node, text, path, secret=shape.secret) if "$" in text else Filled(text)
+        # A file that a secret may stand in: a key that was pasted is no path.
+        secret = shape.secret and (shape.scalar != "path" or "\n" in text or "-----" in text)
+        filled = self._fill(node, text, path, secret=secret) if "$" in text else Filled(text)
         if filled is None:
-            return SecretStr("") if shape.secret else text
-        if shape.secret:
+            return SecretStr("") if secret else text
+        if secret:
             return self._secret_text(node, filled, path, key, entry=entry)
         if names_secret(key):
             self.hidden.add(filled.text)

@@ -2,8 +2,12 @@
 
 from probed.net.deny import DenyList
 from probed.net.dial import Network, Upgrade
+from probed.net.identity import IdentityError, check_identity
 from probed.net.resolve import Family, Resolver
 from probed.net.stream import Stream
 from probed.net.tls import TlsOptions
 
-__all__ = ["DenyList", "Family", "Network", "Resolver", "Stream", "TlsOptions", "Upgrade"]
+__all__ = [
+    "DenyList", "Family", "IdentityError", "Network", "Resolver", "Stream", "TlsOptions", "Upgrade",
+    "check_identity",
+]  # fmt: skip

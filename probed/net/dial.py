@@ -28,6 +28,7 @@ SECOND_LOOK = 1.0
 
 EPHEMERAL = 32768
 """Where the ports that the kernel picks for us begin."""
+_NONE_OF_OURS = "The peer broke off where it may ask for our certificate: set tls.certificate."
 _LACKING = {
     errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL,
 }  # fmt: skip
@@ -92,12 +93,18 @@ class Network:
         what must be said on a new connection before it (STARTTLS).
         """
         context = self.contexts.get(tls)
+        if tls.certificate is not None:
+            recorder.fact("probed.tls.client_certificate", True)
         try:
             with recorder.phase("tls"):
                 await stream.handshake(context, server_name)
         except ssl.SSLCertVerificationError as error:
             recorder.fault = error
             await self._second_look(recorder, stream, server_name, upgrade)
+            raise
+        except ssl.SSLError as error:
+            if _wants_ours(error, stream):
+                raise ProbeError(Reason.TLS_CLIENT_CERTIFICATE, _NONE_OF_OURS) from None
             raise
         wrapped = stream.socket
         assert isinstance(wrapped, ssl.SSLSocket)
@@ -131,6 +138,15 @@ class Network:
                 pass
             finally:
                 stream.close()
+
+
+def _wants_ours(error: ssl.SSLError, stream: Stream) -> bool:
+    """Whether a peer broke off for want of our certificate. TLS 1.2 has no alert for that alone: it
+    is what `handshake_failure` means once a cipher is agreed on.
+    """
+    if error.reason != "SSLV3_ALERT_HANDSHAKE_FAILURE":
+        return False
+    return isinstance(stream.socket, ssl.SSLSocket) and stream.socket.cipher() is not None
 
 
 async def _first(addresses: list[str], port: int) -> Stream:

@@ -10,7 +10,7 @@ import asyncio
 import socket
 import ssl
 
-from probed.reasons import ProbeError, Reason
+from probed.reasons import ProbeError, Reason, classify
 
 CHUNK = 65536
 LINE_LIMIT = 4096
@@ -65,6 +65,36 @@ class Stream:
                 await writable(self.socket)
             except ssl.SSLWantReadError:
                 await readable(self.socket)
+            except (ConnectionError, ssl.SSLEOFError):
+                self._raise_last_words()
+                raise
+
+    def _raise_last_words(self) -> None:
+        """Raise the alert that came before the connection broke, if one did: it says why."""
+        if isinstance(self.socket, ssl.SSLSocket):
+            try:
+                self.socket.recv(1)
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError, ssl.SSLEOFError):
+                pass
+            except OSError as error:
+                if isinstance(error, ssl.SSLError):
+                    raise
+
+    async def part(self) -> None:
+        """Say that no more will come, and wait for what the peer says to that: with TLS 1.3 it judges
+        our certificate after the handshake. Raises ssl.SSLError where it does not accept it.
+        """
+        try:
+            # Not `unwrap`: it takes an alert for a goodbye.
+            socket.socket.shutdown(self.socket, socket.SHUT_WR)
+        except OSError:
+            pass  # the peer has closed
+        try:
+            await self.receive()
+        except OSError as error:
+            # Other alerts are about our sudden end.
+            if classify(error)[0] is Reason.TLS_CLIENT_CERTIFICATE:
+                raise
 
     async def receive(self, limit: int = CHUNK) -> bytes:
         """The next bytes, at most `limit`; empty at the end of the stream."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 from collections import OrderedDict
 from dataclasses import dataclass
 
 from probed.model import Outcome
+from probed.net.identity import IdentityError, load_identity, stamp_of
 from probed.reasons import ProbeError, Reason
 from probed.record import Certificate
-from probed.redact import sanitize
+from probed.redact import SecretStr, sanitize
 
 NAME_LIMIT = 20
 """Names of a certificate that are kept."""
@@ -18,12 +18,15 @@ NAME_LIMIT = 20
 
 @dataclass(frozen=True, slots=True)
 class TlsOptions:
-    """What distinguishes one TLS context from another. Paths are PEM files."""
+    """What distinguishes one TLS context from another. Paths are PEM files; a key may also be given
+    itself.
+    """
 
     verify: bool = True
     ca: str | None = None
     certificate: str | None = None
-    key: str | None = None
+    key: str | SecretStr | None = None
+    password: SecretStr | None = None
     alpn: tuple[str, ...] = ()
 
 
@@ -37,19 +40,23 @@ class Contexts:
     """
 
     def __init__(self) -> None:
-        self._made: dict[TlsOptions, tuple[tuple[int, ...], ssl.SSLContext]] = {}
+        self._made: dict[TlsOptions, tuple[object, ssl.SSLContext]] = {}
 
     def get(self, options: TlsOptions) -> ssl.SSLContext:
         """Raises ProbeError `self.permission` where a file cannot be used."""
-        files = [path for path in (options.ca, options.certificate, options.key) if path]
         try:
-            stamp = tuple(os.stat(path).st_mtime_ns for path in files)
+            stamp = stamp_of(options.ca, options.certificate, options.key)
             found = self._made.get(options)
             if found is not None and found[0] == stamp:
                 return found[1]
             context = _build(options)
+        except IdentityError as error:
+            message = f"Our certificate cannot be used ({options.certificate}): "
+            message += ": ".join(filter(None, (error.setting, str(error))))
+            raise ProbeError(Reason.SELF_PERMISSION, message + ".", level=Outcome.UNKNOWN) from None
         except (OSError, ssl.SSLError, ValueError) as error:
-            named = ", ".join(files)
+            files = (options.ca, options.certificate, options.key)
+            named = ", ".join(path for path in files if isinstance(path, str))
             raise ProbeError(
                 Reason.SELF_PERMISSION,
                 f"The TLS files cannot be used ({named}): {type(error).__name__}.",
@@ -67,7 +74,7 @@ def _build(options: TlsOptions) -> ssl.SSLContext:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     if options.certificate:
-        context.load_cert_chain(options.certificate, options.key)
+        load_identity(context, options.certificate, options.key, options.password)
     if options.alpn:
         context.set_alpn_protocols(list(options.alpn))
     return context
