@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from probed.clock import Clock
 from probed.fields import TARGETS, CertificateAge, Family, HostPort, Latency, Tls, format_duration
-from probed.http import BODY_LIMIT, Request, Response, fetch
+from probed.http import BODY_LIMIT, Request, Response, fetch, follow
 from probed.model import Evidence, Finding, Kind, Measure, Measurement, Outcome, Scalar
 from probed.net import Family as OneFamily
 from probed.net import Network, Stream, Upgrade
@@ -161,19 +161,29 @@ class Run(Recorder):
         recorder: Recorder | None = None,
         body_limit: int = BODY_LIMIT,
         family: OneFamily | None = None,
+        redirects: int = 0,
+        final: Callable[[int], bool] | None = None,
     ) -> Response:
         """Send an HTTP request on a fresh connection, with this run's `traceparent`, over the
-        run's family of addresses or another.
+        run's family of addresses or another. At most so many `redirects` are followed, but for a
+        status that is `final`; their phases begin with `redirect/1/`.
 
         Phases `resolve, connect, [tls], request, wait, receive`.
         """
+        extra = b"traceparent: %s\r\n" % self.traceparent.encode()
+        family = family or self.family
+        if redirects:
+            return await follow(
+                recorder or self, self.network, request,
+                redirects=redirects, final=final, extra=extra, body_limit=body_limit, family=family,
+            )  # fmt: skip
         return await fetch(
             recorder or self,
             self.network,
             request,
-            extra=b"traceparent: %s\r\n" % self.traceparent.encode(),
+            extra=extra,
             body_limit=body_limit,
-            family=family or self.family,
+            family=family,
         )
 
     async def by_family(self, family: Family, ask: Callable[[Run], Awaitable[None]]) -> None:

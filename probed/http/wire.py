@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import httptools
@@ -32,7 +32,7 @@ class Request:
     be sent.
     """
 
-    __slots__ = ("body", "head", "method", "shown", "tls", "url")
+    __slots__ = ("body", "head", "headers", "method", "settings", "shown", "tls", "url")
 
     def __init__(
         self,
@@ -46,6 +46,8 @@ class Request:
         self.url = url
         self.method = method
         self.body = body
+        self.headers = headers or {}
+        self.settings = tls
         self.tls = (tls or Tls()) if url.secure else None
         self.shown = redact_url(url)
         fields = {
@@ -57,7 +59,7 @@ class Request:
         }
         if body:
             fields["content-length"] = ("Content-Length", str(len(body)))
-        for name, value in (headers or {}).items():
+        for name, value in self.headers.items():
             text = value.get_secret_value() if isinstance(value, SecretStr) else value
             fields[name.lower()] = (name, check_header(name, text))
         lines = [f"{method} {url.path_and_query} HTTP/1.1"]
@@ -176,11 +178,13 @@ async def fetch(
     extra: bytes = b"",
     body_limit: int = BODY_LIMIT,
     family: Family = "any",
+    unread: Callable[[int], bool] | None = None,
 ) -> Response:
     """Send the request on a fresh connection and read the answer.
 
     Phases `resolve, connect, [tls], request, wait, receive`. `extra` are whole header lines of this
-    run alone. Raises OSError, ssl.SSLError or ProbeError.
+    run alone. Of an answer whose status is `unread` the body is left. Raises OSError, ssl.SSLError
+    or ProbeError.
     """
     url = request.url
     recorder.fact("http.request.method", request.method)
@@ -195,13 +199,18 @@ async def fetch(
         family=family,
     )
     try:
-        return await _exchange(recorder, stream, request, extra, body_limit)
+        return await _exchange(recorder, stream, request, extra, body_limit, unread)
     finally:
         stream.close()
 
 
 async def _exchange(
-    recorder: Recorder, stream: Stream, request: Request, extra: bytes, body_limit: int
+    recorder: Recorder,
+    stream: Stream,
+    request: Request,
+    extra: bytes,
+    body_limit: int,
+    unread: Callable[[int], bool] | None,
 ) -> Response:
     with recorder.phase("request"):
         await stream.send(request.head + extra + b"\r\n" + request.body)
@@ -215,6 +224,8 @@ async def _exchange(
     recorder.fact("http.response.status_code", response.status)
     recorder.fact("network.protocol.name", "http")
     recorder.fact("network.protocol.version", response.version)
+    if unread is not None and unread(response.status):
+        return response
     with recorder.phase("receive"):
         while not answer.complete and not response.truncated:
             data = await stream.receive()

@@ -23,6 +23,13 @@ DEFAULT = (
 
 _NAT64 = ip_network("64:ff9b::/96")
 _COMPATIBLE = ip_network("::/96")
+_EMBEDDING = (
+    _NAT64,
+    ip_network("64:ff9b:1::/48"),  # NAT64 of one's own (RFC 8215)
+    ip_network("::ffff:0:0:0/96"),  # IPv4-translated (RFC 2765)
+)
+_ISATAP = {0x00005EFE, 0x02005EFE}
+"""What stands before the IPv4 address in the lower half (RFC 5214)."""
 
 
 class DenyList:
@@ -51,5 +58,7 @@ def _forms(address: IPv4Address | IPv6Address) -> Iterable[IPv4Address | IPv6Add
         for inner in (address.ipv4_mapped, address.sixtofour, *(address.teredo or ())):
             if inner is not None:
                 yield inner
-        if address in _NAT64 or (address in _COMPATIBLE and int(address) > 1):
+        embeds = any(address in network for network in _EMBEDDING)
+        isatap = int(address) >> 32 & 0xFFFFFFFF in _ISATAP
+        if embeds or isatap or (address in _COMPATIBLE and int(address) > 1):
             yield IPv4Address(int(address) & 0xFFFFFFFF)

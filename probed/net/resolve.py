@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
 from collections.abc import Sequence
 from functools import lru_cache
@@ -33,6 +34,7 @@ RECORD_LIMIT = 100
 RECORD_LENGTH = 4096
 _LIFETIME = 60.0
 _TRY = 2.0
+_NUMERIC = re.compile(r"(?:0[xX][0-9a-fA-F]*|[0-9]+)\Z")
 _RECORD = {"ipv4": "A", "ipv6": "AAAA"}
 _SHOWN = {"ipv4": "IPv4", "ipv6": "IPv6"}
 _PATIENCE = {"A": 0.05, "AAAA": 1.0}
@@ -158,6 +160,14 @@ def _literal(host: str) -> str | None:
     try:
         return str(ip_address(host))
     except ValueError:
+        pass
+    # No name ends in a number: `2130706433`, `0177.1` and `0x7f.1` are IPv4, as everywhere else.
+    bare = host.rstrip(".")
+    if not _NUMERIC.match(bare.rpartition(".")[2]):
+        return None
+    try:
+        return socket.inet_ntoa(socket.inet_aton(bare))
+    except OSError:
         return None
 
 

@@ -84,6 +84,10 @@ class GatewayProbe(Probe):
     """How the certificate is verified."""
     family: Family = "any"
     """Over which addresses: `any` that connects, `ipv4`, `ipv6`, or `both`, which must both work."""
+    redirects: Annotated[int, Field(ge=0, le=10)] = 0
+    """How many redirects to follow, where `status` does not expect them; `headers` and our
+    certificate stay with the origin of `url`.
+    """
     upstreams: Annotated[tuple[Upstream, ...], Field(max_length=20)] = ()
     """Backends to ask directly at the same time: is it them, or the way to them?"""
     body_limit: Annotated[Size, Field(ge=0, le=64 << 20)] = 1 << 20
@@ -136,13 +140,19 @@ class GatewayProbe(Probe):
         judge.upstreams(run, said, status=max(statuses), gateway_failed=failed)
 
     async def _ask(self, run: Run) -> None:
-        self._judge(run, await run.fetch(self._request, body_limit=self.body_limit))
+        self._judge(run, await self._fetch(run))
+
+    async def _fetch(self, run: Run) -> Response:
+        return await run.fetch(
+            self._request,
+            body_limit=self.body_limit,
+            redirects=self.redirects,
+            final=lambda status: expects(self.status, status),
+        )
 
     async def _ask_beside(self, run: Run, statuses: list[int]) -> None:
         """Ask the gateway, beside its upstreams; status 0 is none."""
-        answer = await run.attempt(
-            run, lambda: run.fetch(self._request, body_limit=self.body_limit)
-        )
+        answer = await run.attempt(run, lambda: self._fetch(run))
         if isinstance(answer, Fault):
             statuses.append(0)
             run.find(answer.level, answer.reason, answer.message, evidence=run.context())
