@@ -90,6 +90,8 @@ class Reason(Reasons):
     HTTP_UNAUTHORIZED = "http.unauthorized", "Our credentials were not accepted."
     HTTP_RATE_LIMITED = "http.rate_limited", "We were asked to slow down."
     HTTP_PROTOCOL = "http.protocol", "The answer is not HTTP."
+    HTTP_VERSION = "http.version", "The peer does not speak the version of HTTP that is asked for."
+    HTTP_STREAM_RESET = "http.stream_reset", "The peer broke off the request."
     HTTP_HEADERS_TOO_LARGE = "http.headers_too_large", "The headers are larger than the limit."
     HTTP_BODY_TOO_LARGE = "http.body_too_large", "The body is larger than the limit."
     HTTP_ENCODING = "http.encoding", "The body's encoding could not be undone."
@@ -184,6 +186,7 @@ _SSL: dict[str, Reason] = {
     "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": Reason.TLS_CLIENT_CERTIFICATE,
     "TLSV1_ALERT_ACCESS_DENIED": Reason.TLS_CLIENT_CERTIFICATE,
     "TLSV1_ALERT_DECRYPT_ERROR": Reason.TLS_CLIENT_CERTIFICATE,
+    "TLSV1_ALERT_NO_APPLICATION_PROTOCOL": Reason.HTTP_VERSION,
     "UNEXPECTED_EOF_WHILE_READING": Reason.CONNECT_CLOSED,
 }
 

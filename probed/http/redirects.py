@@ -112,11 +112,15 @@ def _next(request: Request, status: int, location: str, seen: set[str]) -> Reque
     keep = status in _REPEATED or request.method in {"GET", "HEAD"}
     method, body = (request.method, request.body) if keep else ("GET", b"")
     if _origin(url) == _origin(request.url):
-        return Request(url, method=method, headers=request.headers, body=body, tls=request.settings)
+        return Request(
+            url, method=method, headers=request.headers, body=body,
+            tls=request.settings, http2=request.http2,
+        )  # fmt: skip
     if body:
         raise _refused(url, "it would take our body to another origin")
     tls = request.settings
-    return Request(url, method=method, tls=tls and Tls(verify=tls.verify, ca=tls.ca))
+    tls = tls and Tls(verify=tls.verify, ca=tls.ca)
+    return Request(url, method=method, tls=tls, http2=request.http2)
 
 
 def _target(base: Url, location: str) -> Url:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import httptools
 
@@ -22,17 +22,21 @@ HEADER_COUNT = 200
 INFORMATIONAL_LIMIT = 8
 USER_AGENT = f"probed/{__version__} (synthetic probe)"
 
+_OF_A_CONNECTION = {
+    "connection", "host", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade",
+}  # fmt: skip
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
 class Request:
     """A request, written once and sent many times.
 
-    `headers` replace the ones that are sent by default. Raises ValueError for a header that cannot
-    be sent.
+    `headers` replace the ones that are sent by default. With `http2` it goes over HTTP/2: over TLS
+    if the peer agrees, in clear without asking. Raises ValueError for a header that cannot be sent.
     """
 
-    __slots__ = ("body", "head", "headers", "method", "settings", "shown", "tls", "url")
+    __slots__ = ("body", "fields", "head", "headers", "http2", "method", "options", "settings",
+                 "shown", "tls", "url")  # fmt: skip
 
     def __init__(
         self,
@@ -42,6 +46,7 @@ class Request:
         headers: Mapping[str, str | SecretStr] | None = None,
         body: bytes = b"",
         tls: Tls | None = None,
+        http2: bool = False,
     ) -> None:
         self.url = url
         self.method = method
@@ -49,6 +54,9 @@ class Request:
         self.headers = headers or {}
         self.settings = tls
         self.tls = (tls or Tls()) if url.secure else None
+        self.options = None if self.tls is None else self.tls.options
+        self.http2 = http2
+        self.fields: tuple[tuple[bytes, bytes], ...] = ()
         self.shown = redact_url(url)
         fields = {
             "host": ("Host", url.authority),
@@ -62,12 +70,26 @@ class Request:
         for name, value in self.headers.items():
             text = value.get_secret_value() if isinstance(value, SecretStr) else value
             fields[name.lower()] = (name, check_header(name, text))
+        if http2:
+            import probed.http.http2  # noqa: PLC0415, F401  # 60 ms, here and in no phase
+
+            self.fields = tuple(_over_http2(fields))
+            if self.options is not None:
+                self.options = replace(self.options, alpn=("h2", "http/1.1"))
         lines = [f"{method} {url.path_and_query} HTTP/1.1"]
         lines += [f"{name}: {value}" for name, value in fields.values()]
         self.head = ("\r\n".join(lines) + "\r\n").encode("latin-1")
 
     def __repr__(self) -> str:
         return f"Request({self.method!r}, {self.shown!r})"
+
+
+def _over_http2(fields: Mapping[str, tuple[str, str]]) -> Iterator[tuple[bytes, bytes]]:
+    """The headers as HTTP/2 has them (RFC 9113 section 8.2), the authority first."""
+    yield b":authority", fields["host"][1].encode("latin-1")
+    for name, (_, value) in fields.items():
+        if name not in _OF_A_CONNECTION:
+            yield name.encode("latin-1"), value.encode("latin-1")
 
 
 def check_header(name: str, value: str) -> str:
@@ -194,11 +216,15 @@ async def fetch(
         recorder,
         url.host,
         url.port,
-        tls=None if tls is None else tls.options,
+        tls=request.options,
         server_name=None if tls is None else tls.server_name,
         family=family,
     )
     try:
+        if request.http2:
+            from probed.http.http2 import exchange  # noqa: PLC0415  # loaded with the request
+
+            return await exchange(recorder, stream, request, extra, body_limit, unread)
         return await _exchange(recorder, stream, request, extra, body_limit, unread)
     finally:
         stream.close()
@@ -237,7 +263,7 @@ async def _exchange(
                     )
                 break
             answer.feed(data)
-    _decode(response, b"".join(answer.parts), body_limit)
+    decode(response, b"".join(answer.parts), body_limit)
     return response
 
 
@@ -260,7 +286,7 @@ async def _read_head(stream: Stream, answer: _Answer) -> None:
             raise ProbeError(Reason.HTTP_PROTOCOL, "The peer sends informational answers only.")
 
 
-def _decode(response: Response, body: bytes, limit: int) -> None:
+def decode(response: Response, body: bytes, limit: int) -> None:
     """Undo the content encoding, bounded: a peer may encode although we asked for identity."""
     encoding = (response.header("content-encoding") or "identity").strip().lower()
     if encoding in {"identity", ""} or not body:

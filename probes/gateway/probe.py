@@ -84,6 +84,8 @@ class GatewayProbe(Probe):
     """How the certificate is verified."""
     family: Family = "any"
     """Over which addresses: `any` that connects, `ipv4`, `ipv6`, or `both`, which must both work."""
+    http2: bool = False
+    """Ask over HTTP/2: a peer that does not agree to it fails; over `http://` it is not asked."""
     redirects: Annotated[int, Field(ge=0, le=10)] = 0
     """How many redirects to follow, where `status` does not expect them; `headers` and our
     certificate stay with the origin of `url`.
@@ -123,7 +125,7 @@ class GatewayProbe(Probe):
 
     @cached_property
     def _request(self) -> Request:
-        return Request(self.url, headers=self.headers, tls=self.tls)
+        return Request(self.url, headers=self.headers, tls=self.tls, http2=self.http2)
 
     async def probe(self, run: Run) -> None:
         if not self.upstreams:

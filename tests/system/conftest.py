@@ -176,12 +176,19 @@ def authority() -> Authority:
 
 @dataclass
 class Nginx:
-    """nginx on three ports: plain, TLS, and TLS with an expired certificate."""
+    """nginx on its ports: plain, TLS, TLS with an expired certificate, HTTP/2 over TLS and in clear,
+    and TLS for those who show a certificate, as `client` and `key` are one.
+    """
 
     plain: int
     tls: int
     expired: int
+    h2: int
+    h2c: int
+    mutual: int
     ca: Path
+    client: Path
+    key: Path
 
 
 _NGINX = """
@@ -196,6 +203,11 @@ http {{
     listen 127.0.0.1:{plain};
     listen 127.0.0.1:{tls} ssl;
     ssl_certificate {folder}/good/certificate.pem; ssl_certificate_key {folder}/good/key.pem;
+    listen 127.0.0.1:{h2} ssl http2;
+    listen 127.0.0.1:{h2c} http2;
+    large_client_header_buffers 4 32k;
+    location /moved {{ return 302 /health; }}
+    location /away {{ return 307 http://127.0.0.1:{plain}/health; }}
     location /health {{ add_header X-Traced $seen; return 200 '{{"status": "pass"}}'; }}
     location /gone {{ return 503 'no'; }}
     location /big {{ alias {folder}/big; }}
@@ -207,8 +219,17 @@ http {{
     ssl_certificate {folder}/bad/certificate.pem; ssl_certificate_key {folder}/bad/key.pem;
     location / {{ return 200 'never'; }}
   }}
+  server {{
+    listen 127.0.0.1:{mutual} ssl;
+    ssl_certificate {folder}/good/certificate.pem; ssl_certificate_key {folder}/good/key.pem;
+    ssl_client_certificate {folder}/ca.pem; ssl_verify_client on;
+    location / {{ return 200 '{{"status": "pass"}}'; }}
+  }}
 }}
 """
+
+
+_PORTS = ("plain", "tls", "expired", "dead", "h2", "h2c", "mutual")
 
 
 @pytest.fixture(scope="session")
@@ -219,8 +240,11 @@ def nginx(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Ite
     for name, expired in (("good", False), ("bad", True)):
         (folder / name).mkdir()
         authority.issue("localhost", "127.0.0.1", expired=expired).files(folder / name)
+    (folder / "client").mkdir()
+    client = authority.issue("client.test").files(folder / "client")
+    authority.pem_file(folder)
     (folder / "big").write_text("x" * 3_000_000)
-    ports = {name: free_port() for name in ("plain", "tls", "expired", "dead")}
+    ports = {name: free_port() for name in _PORTS}
     text = _NGINX.format(folder=folder, **ports)
     if os.getuid() == 0:
         text = "user root;" + text
@@ -240,7 +264,8 @@ def nginx(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Ite
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    server = Nginx(ports["plain"], ports["tls"], ports["expired"], authority.pem_file(folder))
+    del ports["dead"]
+    server = Nginx(**ports, ca=folder / "ca.pem", client=client[0], key=client[1])
     try:
         wait_until(
             lambda: ask(f"http://127.0.0.1:{server.plain}/health")[0] == 200, "nginx answers"
