@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.serialization import (
 from pydantic import ValidationError
 
 from probed import ProbeError, Tls
-from probed.config import ConfigError, loads, show
+from probed.config import ConfigError, loads
+from probed.config.show import show
 from probed.net import Network, TlsOptions, check_identity
 from probed.net import identity as identities
 from probed.redact import SecretStr

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from probed.config import ConfigError, loads, show
+from probed.config import ConfigError, loads
+from probed.config.show import show
 from probed.model import Outcome, Result
 from probed.net import DenyList, Network, Resolver
 from probed.registry import Registry
