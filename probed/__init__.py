@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Settings,
         Size,
         Tls,
+        UnixSocket,
         Url,
     )  # fmt: skip
     from probed.http import Request, Response, check_header
@@ -58,6 +59,7 @@ _HOME = {
     "Size": "probed.fields",
     "Stream": "probed.net",
     "Tls": "probed.fields",
+    "UnixSocket": "probed.fields",
     "Url": "probed.fields",
     "check_header": "probed.http",
 }
@@ -65,7 +67,7 @@ _HOME = {
 __all__ = [
     "Certificate", "CertificateAge", "Duration", "Family", "Fault", "HostPort", "Kind", "Latency", "Measure",
     "Outcome", "Pattern", "Probe", "ProbeError", "Reason", "Reasons", "Recorder", "Request",
-    "Response", "Run", "SecretStr", "Settings", "Severity", "Size", "Stream", "Tls", "Url",
+    "Response", "Run", "SecretStr", "Settings", "Severity", "Size", "Stream", "Tls", "UnixSocket", "Url",
     "__version__", "check_header",
 ]  # fmt: skip
 

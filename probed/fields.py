@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -304,6 +305,16 @@ class Latency(Settings):
 
 PathOrSecret = Annotated[Path | SecretStr, Field(union_mode="left_to_right")]
 """A file, or where the secret is that it would hold."""
+
+
+def _unix_path(path: Path) -> Path:
+    if len(str(path).encode(errors="surrogateescape")) > 107 or "\0" in str(path):
+        raise PydanticCustomError("unix", "the path of a unix socket has at most 107 bytes")
+    return path
+
+
+UnixSocket = Annotated[Path, AfterValidator(_unix_path)]
+"""The path of a unix socket."""
 
 
 class Tls(Settings):

@@ -1,4 +1,4 @@
-"""HTTP/1.1 over the one dialer: exact phases, a bound on every read, one request a connection."""
+"""HTTP over the one dialer: exact phases, a bound on every read, one request a connection."""
 
 from probed.http.redirects import REDIRECT_LIMIT, follow
 from probed.http.wire import BODY_LIMIT, Request, Response, check_header, fetch

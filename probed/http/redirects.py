@@ -114,7 +114,7 @@ def _next(request: Request, status: int, location: str, seen: set[str]) -> Reque
     if _origin(url) == _origin(request.url):
         return Request(
             url, method=method, headers=request.headers, body=body,
-            tls=request.settings, http2=request.http2,
+            tls=request.settings, http2=request.http2, uds=request.uds,
         )  # fmt: skip
     if body:
         raise _refused(url, "it would take our body to another origin")

@@ -32,11 +32,11 @@ class Request:
     """A request, written once and sent many times.
 
     `headers` replace the ones that are sent by default. With `http2` it goes over HTTP/2: over TLS
-    if the peer agrees, in clear without asking. Raises ValueError for a header that cannot be sent.
+    if the peer agrees, in clear without asking. `uds` is the unix socket to connect to. Raises ValueError for a header that cannot be sent.
     """
 
     __slots__ = ("body", "fields", "head", "headers", "http2", "method", "options", "settings",
-                 "shown", "tls", "url")  # fmt: skip
+                 "shown", "tls", "uds", "url")  # fmt: skip
 
     def __init__(
         self,
@@ -47,6 +47,7 @@ class Request:
         body: bytes = b"",
         tls: Tls | None = None,
         http2: bool = False,
+        uds: str | None = None,
     ) -> None:
         self.url = url
         self.method = method
@@ -56,6 +57,7 @@ class Request:
         self.tls = (tls or Tls()) if url.secure else None
         self.options = None if self.tls is None else self.tls.options
         self.http2 = http2
+        self.uds = uds
         self.fields: tuple[tuple[bytes, bytes], ...] = ()
         self.shown = redact_url(url)
         fields = {
@@ -219,6 +221,7 @@ async def fetch(
         tls=request.options,
         server_name=None if tls is None else tls.server_name,
         family=family,
+        uds=request.uds,
     )
     try:
         if request.http2:

@@ -52,8 +52,10 @@ class Network:
         tls: TlsOptions | None = None,
         server_name: str | None = None,
         family: Family = "any",
+        uds: str | None = None,
     ) -> Stream:
-        """Phases `resolve`, `connect` and, with `tls`, `tls`.
+        """Phases `resolve`, `connect` and, with `tls`, `tls`. With `uds` it connects to that unix
+        socket, and resolves nothing.
 
         The certificate is verified for `server_name`, or else for the host. Raises OSError,
         ssl.SSLError or ProbeError; nothing stays open then.
@@ -61,15 +63,21 @@ class Network:
         context = None if tls is None else self.contexts.get(tls)
         recorder.fact("server.address", host)
         recorder.fact("server.port", port)
-        with recorder.phase("resolve"):
-            addresses = await self.resolver.addresses(host, family)
-        with recorder.phase("connect"):
-            allowed = [address for address in addresses if not self.deny.denies(address)]
-            if not allowed:
-                raise ProbeError(Reason.CONNECT_DENIED, level=Outcome.UNKNOWN)
-            recorder.fact("network.peer.address", allowed[0])
-            stream = await _first(allowed, port)
-            recorder.fact("network.peer.address", stream.peer)
+        if uds is not None:
+            recorder.fact("network.transport", "unix")
+            recorder.fact("network.peer.address", uds)
+            with recorder.phase("connect"):
+                stream = _connect_unix(uds)
+        else:
+            with recorder.phase("resolve"):
+                addresses = await self.resolver.addresses(host, family)
+            with recorder.phase("connect"):
+                allowed = [address for address in addresses if not self.deny.denies(address)]
+                if not allowed:
+                    raise ProbeError(Reason.CONNECT_DENIED, level=Outcome.UNKNOWN)
+                recorder.fact("network.peer.address", allowed[0])
+                stream = await _first(allowed, port)
+                recorder.fact("network.peer.address", stream.peer)
         if tls is not None and context is not None:
             try:
                 await self.start_tls(recorder, stream, tls, server_name or host)
@@ -123,9 +131,10 @@ class Network:
         port = recorder.facts["server.port"]
         assert isinstance(port, int)
         with anyio.move_on_after(SECOND_LOOK):
+            unix = failed.socket.family == socket.AF_UNIX
             try:
-                stream = await _connect(failed.peer, port)
-            except OSError:
+                stream = _connect_unix(failed.peer) if unix else await _connect(failed.peer, port)
+            except (OSError, ProbeError):
                 return
             try:
                 if upgrade is not None:
@@ -210,3 +219,30 @@ async def _connect(address: str, port: int) -> Stream:
         sock.close()
         raise
     return Stream(sock, address)
+
+
+def _connect_unix(path: str) -> Stream:
+    """At once: the kernel either queues a connection to a unix socket or refuses it (unix(7))."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        sock.connect(path)
+    except OSError as error:
+        sock.close()
+        raise _of_unix(error) from None
+    return Stream(sock, path)
+
+
+def _of_unix(error: OSError) -> ProbeError:
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return ProbeError(Reason.CONNECT_REFUSED, "There is no such unix socket.")
+    if isinstance(error, ConnectionRefusedError):
+        return ProbeError(Reason.CONNECT_REFUSED, "Nobody listens on the unix socket.")
+    if isinstance(error, BlockingIOError):
+        return ProbeError(Reason.CONNECT_REFUSED, "The unix socket's queue is full.")
+    if isinstance(error, PermissionError):
+        return ProbeError(
+            Reason.SELF_PERMISSION,
+            "This process may not connect to the unix socket.",
+            level=Outcome.UNKNOWN,
+        )
+    return ProbeError(Reason.CONNECT_FAILED, "The unix socket cannot be connected to.")

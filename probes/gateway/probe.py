@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
 import anyio
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from probed import (
     CertificateAge,
@@ -25,6 +25,7 @@ from probed import (
     SecretStr,
     Size,
     Tls,
+    UnixSocket,
     Url,
 )
 from probes.gateway import assertions, judge, trend
@@ -84,6 +85,8 @@ class GatewayProbe(Probe):
     """How the certificate is verified."""
     family: Family = "any"
     """Over which addresses: `any` that connects, `ipv4`, `ipv6`, or `both`, which must both work."""
+    uds: UnixSocket | None = None
+    """Unix socket to connect to, in place of the host and port of `url`."""
     http2: bool = False
     """Ask over HTTP/2: a peer that does not agree to it fails; over `http://` it is not asked."""
     redirects: Annotated[int, Field(ge=0, le=10)] = 0
@@ -115,6 +118,12 @@ class GatewayProbe(Probe):
     def _sendable(cls, headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
         return sendable(headers)
 
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.uds is not None and self.family != "any":
+            raise ValueError("write either uds or a family: a unix socket is of none")
+        return self
+
     @field_validator("upstreams")
     @classmethod
     def _told_apart(cls, upstreams: tuple[Upstream, ...]) -> tuple[Upstream, ...]:
@@ -125,7 +134,8 @@ class GatewayProbe(Probe):
 
     @cached_property
     def _request(self) -> Request:
-        return Request(self.url, headers=self.headers, tls=self.tls, http2=self.http2)
+        uds = None if self.uds is None else str(self.uds)
+        return Request(self.url, headers=self.headers, tls=self.tls, http2=self.http2, uds=uds)
 
     async def probe(self, run: Run) -> None:
         if not self.upstreams:
