@@ -75,7 +75,8 @@ def read(body: Body, mapped: Mapped) -> HealthDocument:
         words_of_breakers = {**BREAKER_WORDS, **mapped.words}
         _add(parts, Kind.BREAKER, _group(body, mapped.breakers), mapped, words_of_breakers)
     if mapped.status is None:
-        status = _worst(parts.found)
+        # A breaker that is open is found by itself; the service behind it may be well.
+        status = _worst(part for part in parts.found if part.kind is not Kind.BREAKER)
     else:
         status = status_of(_at(body, mapped.status), words)[0]
     return HealthDocument("mapped", status, tuple(parts.found), parts.truncated)
