@@ -275,7 +275,7 @@ class App:
 
 def _tell(transition: Transition) -> None:
     why = f" {transition.result.why}".rstrip()
-    if transition.held_by:
+    if transition.held_by and transition.new is not Verdict.UP:
         why += f" (held: it depends on {', '.join(transition.held_by)}, failing)"
     worse = transition.new is not Verdict.UP and not transition.held_by
     level = logging.WARNING if worse else logging.INFO
