@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from probed import Outcome, Reason, Response, Run
+from probed.redact import redact_url
 from probes.gateway.expect import BodyExpected, Expect, HeaderExpected, JsonExpected
 from probes.gateway.health import Body
-from probes.gateway.patterns import TEXT_LIMIT, SafePattern, TooHard
+from probes.gateway.paths import FOUND_LIMIT, JsonPath, TooMany
+from probes.gateway.patterns import TEXT_LIMIT, Effort, SafePattern, TooHard
 from probes.gateway.reasons import GatewayReason
 
 SHOWN = 100
@@ -18,14 +20,17 @@ SNIPPET = 200
 
 _PRIVATE = {"set-cookie", "set-cookie2", "authentication-info"}
 """Headers whose values are credentials."""
+_URLS = {"location", "content-location"}
+"""Headers whose values may hold some in a query."""
 
 
 def judge(run: Run, expect: Expect, answer: Response, body: Body | None) -> None:
     """Find what does not hold. `body` is None where the body could not be read whole."""
+    effort = Effort()
     for name, header in expect.headers.items():
-        _header(run, name.lower(), header, answer)
+        _header(run, name.lower(), header, answer, effort)
     if expect.body or expect.body_not:
-        _patterns(run, expect, answer)
+        _patterns(run, expect, answer, effort)
     if not expect.json_:
         return
     if body is None:
@@ -38,61 +43,71 @@ def judge(run: Run, expect: Expect, answer: Response, body: Body | None) -> None
         run.find(level, Reason.HTTP_NOT_JSON, evidence={"body": answer.body[:SNIPPET]})
     else:
         for each in expect.json_:
-            _json(run, each, body.value)
+            _json(run, each, body.value, effort)
 
 
-def _header(run: Run, name: str, expected: HeaderExpected, answer: Response) -> None:
+def _header(
+    run: Run, name: str, expected: HeaderExpected, answer: Response, effort: Effort
+) -> None:
     values = [value.decode("latin-1") for key, value in answer.headers if key == name]
-    shown = "(not shown)" if name in _PRIVATE else run.clean(", ".join(values), SHOWN)
+    reason = GatewayReason.HEADER_MISMATCH
     evidence = {"header": name, **_called(expected.name)}
-    if not values:
-        if expected.exists:
-            text = _text(f"There is no header {name}", expected.name)
-            run.find(expected.outcome, GatewayReason.HEADER_MISMATCH, text, evidence=evidence)
-        return
-    evidence["found"] = shown
-    if not expected.exists:
-        text = _text(f"There is a header {name}, and there must be none", expected.name)
-        run.find(expected.outcome, GatewayReason.HEADER_MISMATCH, text, evidence=evidence)
-        return
-    pattern = expected.matches
-    found = [_search(run, pattern, value, GatewayReason.HEADER_MISMATCH) for value in values]
-    if not any(found) and None not in found:
-        text = f"The header {name} is {shown!r}, and does not match {pattern.text!r}"
-        run.find(
-            expected.outcome, GatewayReason.HEADER_MISMATCH, _text(text, expected.name),
-            evidence={**evidence, "expected": pattern.text},
-        )  # fmt: skip
+    if values:
+        evidence["found"] = shown = _header_shown(run, name, values)
+    if bool(values) is not expected.exists:
+        said = "There is no header" if expected.exists else "There must be no header"
+        text = _text(f"{said} {name}", expected.name)
+        run.find(expected.outcome, reason, text, evidence=evidence)
+    elif values and expected.matches.text:
+        pattern = expected.matches
+        found = [_search(run, pattern, value, reason, effort) for value in values]
+        if not any(found) and None not in found:
+            text = f"The header {name} is {shown!r}, and does not match {pattern.text!r}"
+            evidence["expected"] = pattern.text
+            run.find(expected.outcome, reason, _text(text, expected.name), evidence=evidence)
 
 
-def _patterns(run: Run, expect: Expect, answer: Response) -> None:
+def _header_shown(run: Run, name: str, values: list[str]) -> str:
+    if name in _PRIVATE:
+        return "(not shown)"
+    if name in _URLS:
+        values = [redact_url(value) for value in values]
+    return run.clean(", ".join(values), SHOWN)
+
+
+def _patterns(run: Run, expect: Expect, answer: Response, effort: Effort) -> None:
+    reason = GatewayReason.BODY_MISMATCH
     if answer.undecoded:
-        run.unknown(
-            GatewayReason.BODY_MISMATCH,
-            "The body's encoding could not be undone: what must hold of it was not judged.",
-        )
+        text = "The body's encoding could not be undone: what must hold of it was not judged."
+        run.unknown(reason, text)
         return
     text = answer.body.decode("utf-8", errors="replace")
     for each in expect.body:
-        if _search(run, each.matches, text, GatewayReason.BODY_MISMATCH) is False:
+        if _search(run, each.matches, text, reason, effort) is False:
             _missing(run, each, text, answer)
     for each in expect.body_not:
-        if _search(run, each.matches, text, GatewayReason.BODY_MISMATCH):
-            said = _text(f"The body matches {each.matches.text!r}, and must not", each.name)
-            evidence = {"expected not": each.matches.text, **_called(each.name)}
-            run.find(each.outcome, GatewayReason.BODY_MISMATCH, said, evidence=evidence)
+        found = _search(run, each.matches, text, reason, effort)
+        pattern = each.matches.text
+        if found:
+            said = _text(f"The body matches {pattern!r}, and must not", each.name)
+            evidence = {"expected not": pattern, **_called(each.name)}
+            run.find(each.outcome, reason, said, evidence=evidence)
+        elif found is False and _cut(each.matches, text, answer):
+            said = f"Whether the body matches {pattern!r} is not known: it was cut off"
+            run.unknown(reason, _text(said, each.name))
 
 
 def _missing(run: Run, expected: BodyExpected, text: str, answer: Response) -> None:
     """What was not found in a body that was cut off may stand in the rest: that is unknown."""
     pattern = expected.matches
+    cut = _cut(pattern, text, answer)
     said = f"The body does not match {pattern.text!r}"
-    if not pattern.covers(text):
+    if cut:
+        said += f" in its first {len(answer.body)} bytes, which are those read"
+    elif not pattern.covers(text):
         said += f" in its first {TEXT_LIMIT} characters, which are those searched"
-    elif answer.truncated:
-        said += f" in its first {answer.size} bytes, which are those read"
     run.find(
-        Outcome.UNKNOWN if answer.truncated and pattern.covers(text) else expected.outcome,
+        Outcome.UNKNOWN if cut else expected.outcome,
         GatewayReason.BODY_MISMATCH,
         _text(said, expected.name),
         evidence={
@@ -101,21 +116,32 @@ def _missing(run: Run, expected: BodyExpected, text: str, answer: Response) -> N
     )  # fmt: skip
 
 
-def _search(run: Run, pattern: SafePattern, text: str, reason: GatewayReason) -> bool | None:
+def _cut(pattern: SafePattern, text: str, answer: Response) -> bool:
+    """Whether the part that was cut off would have been searched too."""
+    return answer.truncated and pattern.covers(text)
+
+
+def _search(
+    run: Run, pattern: SafePattern, text: str, reason: GatewayReason, effort: Effort
+) -> bool | None:
     """Whether it matches; None, and an `unknown`, where that takes too long to find out."""
     try:
-        return pattern.search(text)
+        return pattern.search(text, effort)
     except TooHard:
-        run.unknown(reason, f"Searching for {pattern.text!r} takes too long here: it was given up.")
+        _too_hard(run, pattern, reason)
         return None
 
 
-class _Comparison(NamedTuple):
-    """How a value is compared, what it must be for that, and how the comparison is said."""
+def _too_hard(run: Run, pattern: SafePattern, reason: GatewayReason) -> None:
+    run.unknown(reason, f"Searching for {pattern.text!r} takes too long here: it was given up.")
 
-    holds: Callable[[Any, Any], bool]
+
+class _Comparison(NamedTuple):
+    """What a value must be to be compared, how that is said, and how it is done."""
+
     kind: type | None
     said: str
+    holds: Callable[[Any, Any, Effort], bool]
 
 
 def _same(value: object, wanted: object) -> bool:
@@ -126,92 +152,84 @@ def _same(value: object, wanted: object) -> bool:
 
 
 _COMPARISONS: Mapping[str, _Comparison] = {
-    "equals": _Comparison(_same, None, "it must be"),
-    "not_equals": _Comparison(lambda v, wanted: not _same(v, wanted), None, "it must not be"),
+    "equals": _Comparison(None, "it must be", lambda v, wanted, _: _same(v, wanted)),
+    "not_equals": _Comparison(None, "it must not be", lambda v, wanted, _: not _same(v, wanted)),
     "one_of": _Comparison(
-        lambda v, wanted: any(_same(v, each) for each in wanted), None, "it must be one of"
+        None, "it must be one of", lambda v, wanted, _: any(_same(v, each) for each in wanted)
     ),
-    "above": _Comparison(lambda v, wanted: v > wanted, float, "it must be above"),
-    "below": _Comparison(lambda v, wanted: v < wanted, float, "it must be below"),
-    "at_least": _Comparison(lambda v, wanted: v >= wanted, float, "it must be at least"),
-    "at_most": _Comparison(lambda v, wanted: v <= wanted, float, "it must be at most"),
-    "matches": _Comparison(lambda v, wanted: wanted.search(v), str, "it must match"),
+    "above": _Comparison(float, "it must be above", lambda v, wanted, _: v > wanted),
+    "below": _Comparison(float, "it must be below", lambda v, wanted, _: v < wanted),
+    "at_least": _Comparison(float, "it must be at least", lambda v, wanted, _: v >= wanted),
+    "at_most": _Comparison(float, "it must be at most", lambda v, wanted, _: v <= wanted),
+    "matches": _Comparison(str, "it must match", lambda v, wanted, e: wanted.search(v, e)),
 }
 
 
-def _json(run: Run, expected: JsonExpected, document: Any) -> None:
+def _json(run: Run, expected: JsonExpected, document: Any, effort: Effort) -> None:
     path = expected.path
-    found = path.find(document)
-    if not found:
-        if expected.exists is not False:
-            _report(run, expected, f"There is no {path} in the body")
+    try:
+        found = path.find(document)
+    except TooMany:
+        text = f"On the way of {path} are more than {FOUND_LIMIT} values: it was not judged"
+        run.unknown(GatewayReason.ASSERTION, _text(text, expected.name))
         return
-    if expected.exists is False:
-        _report(run, expected, f"There is {path} in the body, and it must not be", found[0])
+    if bool(found) is (expected.exists is False):
+        said = f"There is {path} in the body, and it must not be there"
+        _report(run, expected, said if found else f"There is no {path} in the body")
         return
     for name, wanted in expected.compared.items():
-        wrong = [value for value in found if not _holds(run, name, value, wanted)]
+        comparison = _COMPARISONS[name]
+        try:
+            wrong = [value for value in found if not _holds(comparison, value, wanted, effort)]
+        except TooHard:
+            _too_hard(run, wanted, GatewayReason.ASSERTION)
+            return
         if wrong:
-            _report(run, expected, _why(name, wrong, wanted, path.text, len(found)), wrong[0])
+            shown = _found(run, path, wrong[0])
+            among = f" ({len(wrong)} of the {len(found)} values there)" if len(found) > 1 else ""
+            said = f"{path} is {shown}; {_demand(comparison, wrong[0], wanted)}{among}"
+            _report(run, expected, said, shown)
 
 
-def _holds(run: Run, name: str, value: Any, wanted: Any) -> bool:
-    comparison = _COMPARISONS[name]
-    if comparison.kind is None:
-        return comparison.holds(value, wanted)
-    if not isinstance(value, comparison.kind):
-        return False
-    try:
-        return comparison.holds(value, wanted)
-    except TooHard:
-        text = f"Searching for {str(wanted)!r} takes too long here: it was given up."
-        run.unknown(GatewayReason.ASSERTION, text)
-        return True
-
-
-def _why(name: str, wrong: list[Any], wanted: Any, path: str, count: int) -> str:
-    comparison, value = _COMPARISONS[name], wrong[0]
-    among = f" ({len(wrong)} of the {count} values found there)" if count > 1 else ""
+def _holds(comparison: _Comparison, value: Any, wanted: Any, effort: Effort) -> bool:
     if comparison.kind is not None and not isinstance(value, comparison.kind):
-        needed = "a number" if comparison.kind is float else "text"
-        return f"{path} is {_kind(value)}; {needed} was expected{among}"
-    if isinstance(wanted, tuple):
-        listed = ", ".join(map(_shown, wanted))
-        return f"{path} is {_shown(value)}; {comparison.said} {listed}{among}"
-    return f"{path} is {_shown(value)}; {comparison.said} {_shown(wanted)}{among}"
+        return False
+    return comparison.holds(value, wanted, effort)
 
 
-_NOT_FOUND = object()
+def _demand(comparison: _Comparison, value: Any, wanted: Any) -> str:
+    if comparison.kind is not None and not isinstance(value, comparison.kind):
+        return f"{'a number' if comparison.kind is float else 'text'} was expected"
+    several: Sequence[Any] = wanted if isinstance(wanted, tuple) else (wanted,)
+    return f"{comparison.said} {', '.join(map(_shown, several))}"
 
 
-def _report(run: Run, expected: JsonExpected, text: str, value: object = _NOT_FOUND) -> None:
-    evidence: dict[str, Any] = {"path": expected.path.text, **_called(expected.name)}
-    if value is not _NOT_FOUND:
-        evidence["found"] = run.clean(_shown(value), SHOWN)
+def _report(run: Run, expected: JsonExpected, text: str, found: str | None = None) -> None:
+    evidence = {"path": expected.path.text, **_called(expected.name)}
+    if found is not None:
+        evidence["found"] = found
     said = _text(text, expected.name)
     run.find(expected.outcome, GatewayReason.ASSERTION, said, evidence=evidence)
 
 
-def _kind(value: object) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        return "a number"
-    kinds: Mapping[type, str] = {str: "text", list: "a list", dict: "an object"}
-    return kinds[type(value)]
+def _found(run: Run, path: JsonPath, value: object) -> str:
+    """A value of the peer as it may be shown: not what stands under a name such as `token`."""
+    name = next((step for step in reversed(path.steps) if isinstance(step, str)), "")
+    cleaned = run.clean(f"{name}: {_shown(value)}", len(name) + 2 + SHOWN)
+    return cleaned.removeprefix(f"{name}: ")
 
 
 def _shown(value: object) -> str:
-    """A value as JSON writes it, bounded; of a list or an object only what it is."""
+    """A value as JSON writes it; of a list or an object only what it is."""
     if isinstance(value, str):
-        return f'"{value}"' if len(value) <= SHOWN else f'"{value[:SHOWN]}…"'
+        return f'"{value[: SHOWN * 4]}"'
+    if isinstance(value, bool):
+        return "true" if value else "false"
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))
-    if isinstance(value, bool) or value is None or isinstance(value, list | dict):
-        return _kind(value)
-    return str(value)
+    if isinstance(value, list | dict):
+        return "a list" if isinstance(value, list) else "an object"
+    return "null" if value is None else str(value)
 
 
 def _text(said: str, name: str | None) -> str:

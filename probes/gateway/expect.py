@@ -28,9 +28,15 @@ Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=100)]
 Number: TypeAlias = Annotated[float, Field(allow_inf_nan=False)]
 
 
+EXACT = 1 << 53
+"""Whole numbers up to here are read by everybody for what they are (RFC 8259, section 6)."""
+
+
 def _scalar(value: object) -> object:
     if isinstance(value, float) and not math.isfinite(value):
         raise PydanticCustomError("scalar", "JSON has no such number")
+    if isinstance(value, int) and abs(value) > EXACT:
+        raise PydanticCustomError("scalar", "a whole number in JSON is exact up to 2^53 only")
     if value is None or isinstance(value, str | bool | int | float):
         return value
     raise PydanticCustomError("scalar", "write text, a number, true, false or null")
@@ -157,11 +163,11 @@ class Expect(Settings):
     headers: Annotated[dict[str, HeaderEntry], Field(max_length=50)] = Field(default_factory=dict)
     """Patterns for the values of headers; null for one that must not be there."""
     body: Annotated[tuple[BodyEntry, ...], Field(max_length=50)] = ()
-    """Patterns that must match in the body."""
+    """Patterns that must match in the body: in its first 131072 characters. Plain text in all of it."""
     body_not: Annotated[tuple[BodyEntry, ...], Field(max_length=50)] = ()
-    """Patterns that must not match in the body."""
+    """Patterns that must not match there."""
     json_: Annotated[tuple[JsonExpected, ...], Field(max_length=50)] = Field((), alias="json")
-    """Comparisons of values in a JSON body."""
+    """Comparisons of values in a JSON body; of a key that stands twice the last counts."""
 
     @field_validator("headers")
     @classmethod

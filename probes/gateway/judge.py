@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 from probed import Fault, Measure, Outcome, Reason, Run
@@ -9,7 +10,7 @@ from probes.gateway.health import Body, Component, HealthDocument, Kind
 from probes.gateway.health.loading import number_of
 from probes.gateway.paths import JsonPath
 from probes.gateway.reasons import GatewayReason
-from probes.gateway.settings import Health
+from probes.gateway.settings import Health, PoolPlace
 
 MEASURES = (
     Measure(
@@ -26,6 +27,8 @@ MEASURES = (
 
 NAMED = 10
 """Components that a message names; the evidence names more."""
+SERIES = 50
+"""Components, and pools, that are measured: the peer chooses their names."""
 
 
 def health(run: Run, document: HealthDocument, required: Iterable[str], *, expected: bool) -> None:
@@ -34,7 +37,7 @@ def health(run: Run, document: HealthDocument, required: Iterable[str], *, expec
         if expected:
             _required(run, document, required)
         return
-    for component in document.components:
+    for component in document.components[:SERIES]:
         run.measure(
             "probed.gateway.component.status",
             float(component.status is Outcome.OK),
@@ -116,12 +119,33 @@ def pools(
     run: Run, document: HealthDocument | None, body: Body, health: Health, *, expected: bool
 ) -> None:
     """Find the pools that are used up, or nearly so. One without a limit cannot be."""
-    found = {
-        c.path: (c.observed, c.limit)
-        for c in (document.components if document is not None else ())
-        if c.kind is Kind.POOL and c.observed is not None and c.limit is not None
-    }
-    for place in health.pools:
+    found = _placed(run, body, health.pools, expected=expected)
+    for c in document.components if document is not None else ():
+        if c.kind is Kind.POOL and c.observed is not None and c.limit is not None:
+            found.setdefault(c.path, (c.observed, c.limit))
+    bounds = health.utilization
+    full: dict[Outcome, dict[str, str]] = {Outcome.FAILED: {}, Outcome.DEGRADED: {}}
+    for number, (name, (used, limit)) in enumerate(found.items()):
+        part = used / limit if limit > 0 else 0.0
+        if number < SERIES and 0 <= part < math.inf:
+            run.measure("probed.gateway.pool.utilization", part, {"pool": name})
+        if bounds.failed is not None and part >= bounds.failed:
+            full[Outcome.FAILED][name] = f"{used:g} of {limit:g}"
+        elif bounds.degraded is not None and part >= bounds.degraded:
+            full[Outcome.DEGRADED][name] = f"{used:g} of {limit:g}"
+    for level, names in full.items():
+        if names:
+            listed = ", ".join(f"{name} ({said})" for name, said in list(names.items())[:NAMED])
+            text = f"{'Used up' if level is Outcome.FAILED else 'Nearly used up'}: {listed}."
+            run.find(level, GatewayReason.POOL_EXHAUSTED, text, evidence=names)
+
+
+def _placed(
+    run: Run, body: Body, places: Iterable[PoolPlace], *, expected: bool
+) -> dict[str, tuple[float, float]]:
+    """What is in use and what there is, of the pools that the settings tell the places of."""
+    found: dict[str, tuple[float, float]] = {}
+    for place in places:
         used, limit = (_number_at(body, path) for path in (place.used, place.limit))
         if used is not None and limit is not None:
             found[place.name] = used, limit
@@ -132,22 +156,7 @@ def pools(
                 f"The pool {place.name!r} cannot be judged: there is no number at "
                 f"{place.used if used is None else place.limit} in the body.",
             )
-    bounds = health.utilization
-    full: dict[Outcome, dict[str, str]] = {Outcome.FAILED: {}, Outcome.DEGRADED: {}}
-    for name, (used, limit) in found.items():
-        if limit <= 0 or used < 0:
-            continue
-        part = used / limit
-        run.measure("probed.gateway.pool.utilization", part, {"pool": name})
-        if bounds.failed is not None and part >= bounds.failed:
-            full[Outcome.FAILED][name] = f"{used:g} of {limit:g}"
-        elif bounds.degraded is not None and part >= bounds.degraded:
-            full[Outcome.DEGRADED][name] = f"{used:g} of {limit:g}"
-    for level, names in full.items():
-        if names:
-            listed = ", ".join(f"{name} ({said})" for name, said in list(names.items())[:NAMED])
-            text = f"{'Used up' if level is Outcome.FAILED else 'Nearly used up'}: {listed}."
-            run.find(level, GatewayReason.POOL_EXHAUSTED, text, evidence=names)
+    return found
 
 
 def upstreams(
