@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from probed.config import Check
 from probed.model import Outcome, Result, Transition, Verdict
@@ -16,30 +16,45 @@ from probed.state import CheckState, Thresholds, advance
 from probed.store import Kept
 
 RESULTS = 60
-"""Results of one check that are kept ..."""
-TOTAL = 10_000
-"""... and of all together, at 2 KB each. Two of each check are kept in any case."""
+"""Results of one check of which something is kept ..."""
+TOTAL = 50_000
+"""... and of all together, at 250 bytes each; of each check at least five."""
 TRANSITIONS = 20
+
+
+class Past(NamedTuple):
+    """What is kept of a result that is not the last: a whole one takes some 3 KB, and is work for
+    each garbage collection.
+    """
+
+    started_at: float
+    duration_s: float
+    outcome: Outcome
+    reason: str | None
+    trace_id: str
+
+    @classmethod
+    def of(cls, result: Result) -> Past:
+        worst = result.worst
+        reason = None if worst is None else str(worst.reason)
+        return cls(result.started_at, result.duration_s, result.outcome, reason, result.trace_id)
 
 
 @dataclass(slots=True)
 class CheckHistory:
-    """One check: its state and memory, its last results, its last one that was not ok (kept
-    longer), its transitions, and the failing checks that it depends on.
+    """One check: its state and memory, its last result, the last one that was not ok, what is kept
+    of those before, its transitions, and the failing checks that it depends on.
     """
 
     check: Check
     state: CheckState = field(default_factory=CheckState)
     memory: dict[str, Any] = field(default_factory=dict)
-    results: deque[Result] = field(default_factory=lambda: deque(maxlen=RESULTS))
+    past: deque[Past] = field(default_factory=lambda: deque(maxlen=RESULTS))
+    last: Result | None = None
     last_not_ok: Result | None = None
     transitions: deque[Transition] = field(default_factory=lambda: deque(maxlen=TRANSITIONS))
     held_by: tuple[str, ...] = ()
     unsaved: bool = False
-
-    @property
-    def last(self) -> Result | None:
-        return self.results[-1] if self.results else None
 
     @property
     def failing(self) -> bool:
@@ -66,14 +81,14 @@ class History:
         """
         before, checks = self.checks, tuple(checks)
         self.checks = {}
-        room = max(2, min(RESULTS, TOTAL // max(1, len(checks))))
+        room = max(5, min(RESULTS, TOTAL // max(1, len(checks))))
         for check in checks:
             entry = before.get(check.name)
             if entry is None or not _same(entry.kept, check):
                 entry = CheckHistory(check)
             entry.check = check
-            if entry.results.maxlen != room:
-                entry.results = deque(entry.results, room)
+            if entry.past.maxlen != room:
+                entry.past = deque(entry.past, room)
             self.checks[check.name] = entry
         self._children = {}
         for entry in self.checks.values():
@@ -86,7 +101,7 @@ class History:
         """Go on from what an earlier process knew, where no result has come in yet."""
         for name, what in kept.items():
             entry = self.checks.get(name)
-            if entry is not None and not entry.results and _same(what, entry.check):
+            if entry is not None and entry.last is None and _same(what, entry.check):
                 entry.state, entry.memory = what.state, what.memory
         self.replace([entry.check for entry in self.checks.values()])
 
@@ -101,7 +116,8 @@ class History:
         if transition is not None:
             transition = replace(transition, held_by=entry.held_by)
             entry.transitions.append(transition)
-        entry.results.append(result)
+        entry.past.append(Past.of(result))
+        entry.last = result
         if result.outcome is not Outcome.OK:
             entry.last_not_ok = result
         # The times alone of a check that is well can be lost: they are saved now and then.

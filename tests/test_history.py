@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 
 import pytest
 
 from probed import HostPort, Outcome, Probe, Run
 from probed.config import Check
-from probed.history import RESULTS, History
-from probed.model import Result, Verdict
+from probed.history import RESULTS, TOTAL, History
+from probed.model import Finding, Result, Verdict
 from probed.state import CheckState
 from probed.store import Kept
 
@@ -97,7 +98,7 @@ def test_a_reload_keeps_what_is_known_while_the_target_is_the_same(chain: Histor
     assert held(chain) == {"gateway": ("dns",), "mail": ("dns",)}
     chain.replace([check("dns", host="b.test"), check("gateway", "dns")])
     assert chain.checks["dns"].state == CheckState()
-    assert not chain.checks["dns"].results
+    assert not chain.checks["dns"].past
     assert not held(chain)
     assert list(chain.checks) == ["dns", "gateway"]
 
@@ -151,18 +152,40 @@ def test_results_are_bounded_and_the_last_bad_one_is_kept_longer(chain: History)
     for _ in range(2 * RESULTS):
         chain.take(result("dns"))
     entry = chain.checks["dns"]
-    assert len(entry.results) == RESULTS
+    assert len(entry.past) == RESULTS
     assert entry.last_not_ok is bad
 
 
 def test_many_checks_keep_fewer_results_each() -> None:
-    history = History([check(f"c{n}") for n in range(1000)])
+    history = History([check(f"c{n}") for n in range(TOTAL // 20)])
     for at in range(70):
         history.take(result("c0", at=float(at)))
-    assert [r.started_at for r in history.checks["c0"].results] == [float(n) for n in range(60, 70)]
+    assert [past.started_at for past in history.checks["c0"].past] == list(range(50, 70))
     history.replace([check("c0")])
     for at in range(70):
         history.take(result("c0", at=float(at)))
-    assert len(history.checks["c0"].results) == RESULTS
-    history.replace([check(f"c{n}") for n in range(20_000)])
-    assert [r.started_at for r in history.checks["c0"].results] == [68.0, 69.0]
+    assert len(history.checks["c0"].past) == RESULTS
+    history.replace([check(f"c{n}") for n in range(TOTAL)])
+    assert [past.started_at for past in history.checks["c0"].past] == list(range(65, 70))
+
+
+class Facts(dict[str, str]):
+    """What a result holds, and may be watched."""
+
+
+def test_of_results_before_the_last_only_what_is_shown_is_kept(chain: History) -> None:
+    refused = (Finding(Outcome.FAILED, "connect.refused", "Nobody listens."),)
+    facts = Facts()
+    gone = weakref.ref(facts)
+    chain.take(replace(result("dns", Outcome.FAILED), findings=refused, facts=facts))
+    del facts
+    assert gone() is not None
+    for _ in range(2):
+        chain.take(result("dns", at=2.0))
+        chain.take(result("dns", Outcome.UNKNOWN, at=3.0))
+    assert gone() is None
+    past = chain.checks["dns"].past
+    assert [(p.started_at, p.outcome, p.reason) for p in past][:2] == [
+        (1.0, Outcome.FAILED, "connect.refused"),
+        (2.0, Outcome.OK, None),
+    ]

@@ -88,13 +88,13 @@ def _whole(history: CheckHistory, document: Document) -> dict[str, Any]:
         "last_not_ok": None if failed is None else document(failed),
         "recent": [
             {
-                "started_at": result.started_at,
-                "duration_s": round(result.duration_s, 6),
-                "outcome": result.outcome.value,
-                "reason": None if result.worst is None else str(result.worst.reason),
-                "trace_id": result.trace_id,
+                "started_at": past.started_at,
+                "duration_s": round(past.duration_s, 6),
+                "outcome": past.outcome.value,
+                "reason": past.reason,
+                "trace_id": past.trace_id,
             }
-            for result in history.results
+            for past in history.past
         ],
         "transitions": [_transition(transition) for transition in history.transitions],
     }
