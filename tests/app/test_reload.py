@@ -95,7 +95,7 @@ async def test_what_is_the_same_goes_on_and_the_rest_is_taken_over(begin: Begin)
                 for name in ("same", "gone", "moved"):
                     await daemon.ran(name, 2)
                 same = daemon.app.history.checks["same"]
-                runs, since = len(same.results), same.state.since
+                runs, since = len(same.past), same.state.since
                 assert daemon.app.history.checks["moved"].state.verdict is Verdict.DOWN
                 await daemon.write(
                     tcp("same", peer.port), tcp("moved", peer.port), tcp("new", peer.port)
@@ -108,7 +108,7 @@ async def test_what_is_the_same_goes_on_and_the_rest_is_taken_over(begin: Begin)
                     f"~ moved: address 127.0.0.1:1 -> 127.0.0.1:{peer.port}",
                 )
                 assert daemon.app.history.checks["same"] is same
-                assert (same.state.since, len(same.results) >= runs) == (since, True)
+                assert (same.state.since, len(same.past) >= runs) == (since, True)
                 # Another target: what was known of the old one says nothing of it.
                 assert daemon.app.history.checks["moved"].state.verdict is Verdict.PENDING
                 gone = daemon.results["gone"]
