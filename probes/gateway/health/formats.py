@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from itertools import chain
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from probed import Outcome
@@ -81,9 +82,9 @@ def read(
             raise NotThisFormat(f"the body is not a health document of the format {format}")
         return document
     media_type = content_type[:TEXT_LIMIT].partition(";")[0].strip().lower()
-    announced = [known for known in _FORMATS.values() if known.media_type.match(media_type)]
-    alike = [known for known in _FORMATS.values() if known.looks(body.value)]
-    for known in (*announced, *alike):
+    announced = (known for known in _FORMATS.values() if known.media_type.match(media_type))
+    alike = (known for known in _FORMATS.values() if known.looks(body.value))
+    for known in chain(announced, alike):
         document = known.read(body.value)
         if document is not None:
             return document
