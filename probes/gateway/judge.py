@@ -125,8 +125,9 @@ def pools(
             found.setdefault(c.path, (c.observed, c.limit))
     bounds = health.utilization
     full: dict[Outcome, dict[str, str]] = {Outcome.FAILED: {}, Outcome.DEGRADED: {}}
-    for number, (name, (used, limit)) in enumerate(found.items()):
-        part = used / limit if limit > 0 else 0.0
+    limited = {name: (used, limit) for name, (used, limit) in found.items() if limit > 0}
+    for number, (name, (used, limit)) in enumerate(limited.items()):
+        part = used / limit
         if number < SERIES and 0 <= part < math.inf:
             run.measure("probed.gateway.pool.utilization", part, {"pool": name})
         if bounds.failed is not None and part >= bounds.failed:
