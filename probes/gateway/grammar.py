@@ -157,21 +157,22 @@ class _Reader:
         return Cat((node,)) if isinstance(node, Edge) else node
 
     def _atom(self, sign: str) -> Atom:
-        source, literal = sign, None
+        written, literal = sign, None
         if sign == "[":
-            source = self._matched(_SET, "a [ without its ]")
-            if re.search(r"(?<!\\)\[|--|&&|\|\||~~", source[1:]):
+            written = self._matched(_SET, "a [ without its ]")
+            if re.search(r"(?<!\\)\[|--|&&|\|\||~~", written[1:]):
                 raise self._error(r"write \[ \- \& \| \~ for these signs in a set")
         elif sign == "\\":
-            source = self._matched(_ESCAPE, "this escape is not supported")
-            literal = source[1] if not source[1].isalnum() else None
+            written = self._matched(_ESCAPE, "this escape is not supported")
+            literal = written[1] if not written[1].isalnum() else None
         elif sign != ".":
-            source, literal = re.escape(sign), sign
+            literal = sign
+        source = re.escape(sign) if literal == written else written
         try:
             test = re.compile(source, self.bits & ~re.MULTILINE)
         except re.error as error:
             raise self._error(str(error.msg)) from None
-        self.at += len(sign if literal == sign else source)
+        self.at += len(written)
         return Atom(test, None if self.bits & re.IGNORECASE else literal)
 
     def _matched(self, what: re.Pattern[str], otherwise: str) -> str:

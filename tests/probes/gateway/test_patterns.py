@@ -83,6 +83,9 @@ def test_it_matches_where_re_does(pattern: str, text: str) -> None:
 @settings(max_examples=1500, deadline=None, database=None)
 @given(pattern=st.text(st.sampled_from("ab01(?:|)[]^$.*+{},\\-dbwZPxi<>=!&~\n é"), max_size=12),
        text=_TEXTS)  # fmt: skip
+@example(pattern=r"\\)", text="")
+@example(pattern=r"\\?", text="")
+@example(pattern=r"[\\[]", text="[")
 def test_any_text_is_a_pattern_as_in_re_or_one_clear_error(pattern: str, text: str) -> None:
     safe = read(pattern)
     if isinstance(safe, str):
