@@ -134,7 +134,7 @@ class View:
             elif shapes[key].custom and written is not None:
                 if key in source:
                     shown[key] = self.value(source[key], ANY, key)
-            elif value is not None:
+            elif value is not None or info.default is not None:
                 shown[key] = self.value(value, shapes[key], key, source.get(key, unwritten))
         return shown
 

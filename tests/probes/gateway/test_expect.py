@@ -1,163 +1,89 @@
-"""What must hold of headers and body: patterns, and comparisons of what a path finds."""
+"""What may be written under `expect`, `health` and `latency`, and what is said of the rest."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
 
 import pytest
+import yaml
+from jsonschema import Draft202012Validator
+from pydantic import BaseModel
 
-from probed.config import ConfigError, loads
-from probed.model import Result
-from probed.net import Network
+from probed.config import ConfigError, loads, schema, show
 from probed.registry import Registry
-from probed.runner import execute
-from probed.testing.webserver import Answer, http_server
-from probes.gateway import GatewayProbe
+from probes.gateway import GatewayProbe, expect, settings
+from probes.gateway.expect import Expect
+from probes.gateway.health import mapped
 
-pytestmark = pytest.mark.anyio
-
-BODY = {
-    "status": "UP", "queue": {"depth": 12, "oldest": 3.5, "name": "jobs"}, "ready": True, "none": None,
-    "nodes": [{"state": "up", "lag": 1}, {"state": "down", "lag": 90}], "version": "2.14.1",
-}  # fmt: skip
-
-
-async def judged(
-    expect: Mapping[str, Any],
-    body: bytes | None = None,
-    headers: Mapping[str, str] | None = None,
-    **settings: Any,
-) -> Result:
-    sent = json.dumps(BODY).encode() if body is None else body
-    kind = {
-        "Content-Type": "application/json",
-        "Cache-Control": "no-store",
-        "Set-Cookie": "id=hunter2",
-    }
-    answer = Answer(headers=kind | dict(headers or {}), body=sent)
-    async with http_server({"/": answer}) as server:
-        probe = GatewayProbe(url=server.url(), expect=expect, **settings)
-        return await execute(probe, network=Network(), timeout=2)
-
-
-def found(result: Result) -> list[tuple[str, str, str]]:
-    return [(f.level.value, str(f.reason), f.message) for f in result.findings]
-
-
-@pytest.mark.parametrize(
-    "expect",
-    [
-        {"headers": {"cache-control": "no-store", "X-Debug": None}},
-        {"headers": {"Content-Type": {"matches": "^application/(?:.+\\+)?json"}}},
-        {"body": ['"status": "UP"', {"matches": "jobs", "name": "queue"}], "body_not": ["Exception"]},
-        {"json": [{"path": "$.status", "equals": "UP"}]},
-        {"json": [{"path": "$.queue.depth", "below": 100, "at_least": 12, "at_most": 12, "above": 11}]},
-        {"json": [{"path": "$.nodes[*].state", "one_of": ["up", "down"]}]},
-        {"json": [{"path": "$.version", "matches": "^2\\."}, {"path": "$.ready", "equals": True}]},
-        {"json": [{"path": "$.none", "equals": None}, {"path": "$.gone", "exists": False}]},
-        {"json": [{"path": "$.queue.oldest", "not_equals": 4}, {"path": "$.nodes[0]", "exists": True}]},
-    ],
-    ids=str,
+DATA = Path(__file__).parent / "data"
+BAD = sorted((DATA / "bad").glob("*.yaml"))
+GOOD = (DATA / "good.yaml").read_text()
+# What no schema can see: what holds between keys, and text whose form the type itself judges.
+UNSEEN = (
+    "header-name", "header-nothing", "header-twice", "json-and", "json-constant-", "json-nothing",
+    "json-path-deep", "json-path-filter", "json-path-hyphen", "map-and", "map-empty", "map-star",
+    "map-word", "body-look", "body-not-counts", "header-pattern", "json-pattern",
 )  # fmt: skip
-async def test_what_holds_is_nothing_to_find(expect: Mapping[str, Any]) -> None:
-    assert found(await judged(expect)) == []
 
 
-@pytest.mark.parametrize(
-    ("expect", "finding"),
-    [
-        ({"headers": {"X-Served-By": "edge"}},
-         ("failed", "http.header_mismatch", "There is no header x-served-by.")),
-        ({"headers": {"cache-control": None}},
-         ("failed", "http.header_mismatch", "There must be no header cache-control.")),
-        ({"headers": {"cache-control": {"matches": "^public", "level": "degraded", "name": "caching"}}},
-         ("degraded", "http.header_mismatch",
-          "The header cache-control is 'no-store', and does not match '^public' (caching).")),
-        ({"body": ["welcome"]}, ("failed", "http.body_mismatch", "The body does not match 'welcome'.")),
-        ({"body_not": [{"matches": "down", "level": "degraded"}]},
-         ("degraded", "http.body_mismatch", "The body matches 'down', and must not.")),
-        ({"json": [{"path": "$.status", "equals": "OK"}]},
-         ("failed", "http.assertion", '$.status is "UP"; it must be "OK".')),
-        ({"json": [{"path": "$.ready", "equals": 1}]},
-         ("failed", "http.assertion", "$.ready is true; it must be 1.")),
-        ({"json": [{"path": "$.queue.depth", "below": 10, "name": "backlog", "level": "degraded"}]},
-         ("degraded", "http.assertion", "$.queue.depth is 12; it must be below 10 (backlog).")),
-        ({"json": [{"path": "$.nodes[*].state", "equals": "up"}]},
-         ("failed", "http.assertion",
-          '$.nodes[*].state is "down"; it must be "up" (1 of the 2 values there).')),
-        ({"json": [{"path": "$.queue.name", "above": 3}]},
-         ("failed", "http.assertion", '$.queue.name is "jobs"; a number was expected.')),
-        ({"json": [{"path": "$.gone.far", "equals": 1}]},
-         ("failed", "http.assertion", "There is no $.gone.far in the body.")),
-        ({"json": [{"path": "$.queue", "exists": False}]},
-         ("failed", "http.assertion", "There is $.queue in the body, and it must not be there.")),
-    ],
-    ids=lambda value: str(value)[:60],
-)  # fmt: skip
-async def test_what_does_not_hold_is_said_with_what_was_found(
-    expect: Mapping[str, Any], finding: tuple[str, str, str]
-) -> None:
-    assert found(await judged(expect)) == [finding]
-
-
-async def test_a_header_that_is_a_credential_is_not_shown() -> None:
-    result = await judged({"headers": {"set-cookie": "Secure"}})
-    assert result.findings[0].reason == "http.header_mismatch"
-    assert "hunter2" not in repr(result)
-
-
-async def test_a_body_that_is_no_json_is_said_to_be_none() -> None:
-    result = await judged({"json": [{"path": "$.a", "equals": 1}]}, b"<html>Sorry</html>")
-    assert found(result)[0][:2] == ("failed", "http.not_json")
-    assert result.findings[0].evidence["body"] == "<html>Sorry</html>"
-
-
-async def test_what_was_not_read_is_not_judged() -> None:
-    """The end of a body over the limit may hold what is missing in its begin."""
-    long = b'{"pad": "' + b"x" * 3000 + b'", "status": "UP"}'
-    expect = {"body": ["status"], "json": [{"path": "$.status", "equals": "UP"}]}
-    result = await judged(expect, long, body_limit="2KiB")
-    assert [f[:2] for f in found(result)] == [
-        ("degraded", "http.body_too_large"),
-        ("unknown", "http.body_mismatch"),
-        ("unknown", "http.assertion"),
-    ]
-
-
-async def test_of_an_answer_with_another_status_only_the_status_is_judged() -> None:
-    async with http_server({"/": Answer(status=500, body="{}")}) as server:
-        probe = GatewayProbe(url=server.url(), expect={"json": [{"path": "$.a", "equals": 1}]})
-        result = await execute(probe, network=Network(), timeout=2)
-    assert [str(f.reason) for f in result.findings] == ["http.status"]
-
-
-async def test_a_pattern_that_would_take_for_ever_elsewhere_does_not_here() -> None:
-    result = await judged({"body": ["^(a+)+$"]}, b"a" * 60_000 + b"!")
-    assert [f[:2] for f in found(result)] == [("failed", "http.body_mismatch")]
-    assert result.duration_s < 1
-
-
-@pytest.mark.parametrize(
-    ("expect", "path", "said"),
-    [
-        ("{body: ['(']}", "expect.body[0]", "a ( without its )"),
-        ("{body: ['(?=a)']}", "expect.body[0]", "look-around"),
-        ("{json: [{path: status, equals: 1}]}", "expect.json[0].path", "$"),
-        ("{json: [{path: $.a}]}", "expect.json[0]", "say what must hold"),
-        ("{json: [{path: $.a, exists: false, equals: 1}]}", "expect.json[0]", "cannot be compared"),
-        ("{headers: {'a b': x}}", "expect.headers", "a b"),
-        ("{headers: {a: x, A: y}}", "expect.headers", "a is written twice"),
-        ("{bodies: [x]}", "expect.bodies", "known are body, body_not, headers, json"),
-    ],
-)
-def test_what_cannot_be_expected_is_one_error_at_its_place(
-    expect: str, path: str, said: str
-) -> None:
-    text = f"checks: [{{name: a, probe: gateway, url: 'http://h/', expect: {expect}}}]"
+@pytest.mark.parametrize("path", BAD, ids=lambda path: path.stem)
+def test_says_what_is_wrong_and_where(path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
-        loads(text, Registry(), environ={})
-    line = str(caught.value).splitlines()[0]
-    assert f"checks[0].{path}" in line
-    assert said in str(caught.value)
+        loads(path.read_text(), Registry(), name=path.name, environ={})
+    assert str(caught.value) == path.with_suffix(".txt").read_text().rstrip("\n")
+
+
+def test_every_rule_has_a_text() -> None:
+    assert {path.stem for path in (DATA / "bad").glob("*.txt")} == {path.stem for path in BAD}
+
+
+@pytest.mark.parametrize("path", BAD, ids=lambda path: path.stem)
+def test_the_schema_refuses_what_it_can_see(path: Path) -> None:
+    valid = Draft202012Validator(schema(Registry())).is_valid(yaml.safe_load(path.read_text()))
+    assert valid is path.name.startswith(UNSEEN)
+
+
+def test_all_that_may_be_written_is_read_shown_and_in_the_schema() -> None:
+    document = yaml.safe_load(GOOD)
+    assert list(Draft202012Validator(schema(Registry())).iter_errors(document)) == []
+    config = loads(GOOD, Registry(), environ={})
+    again = show(config)
+    assert loads(again, Registry(), environ={}).checks == config.checks
+    assert list(Draft202012Validator(schema(Registry())).iter_errors(yaml.safe_load(again))) == []
+
+
+def test_what_is_written_in_short_is_what_is_written_in_full() -> None:
+    short = Expect.model_validate(
+        {"headers": {"A": "x", "B": None}, "body": ["y"], "body_not": ["z"]}
+    )
+    full = Expect.model_validate(
+        {
+            "headers": {"A": {"matches": "x"}, "B": {"exists": False}},
+            "body": [{"matches": "y", "level": "failed"}],
+            "body_not": [{"matches": "z", "name": None}],
+        }
+    )
+    assert short == full
+
+
+def test_null_is_a_value_to_compare_with_and_absence_is_none() -> None:
+    given = Expect.model_validate(
+        {"json": [{"path": "$.a", "equals": None}, {"path": "$.a", "below": None, "above": 1}]}
+    )
+    assert [dict(each.compared) for each in given.json_] == [{"equals": None}, {"above": 1.0}]
+
+
+def test_every_key_is_explained() -> None:
+    models = {
+        model
+        for module in (expect, settings, mapped)
+        for model in (*vars(module).values(), GatewayProbe)
+        if isinstance(model, type) and issubclass(model, BaseModel)
+    }
+    explained = {
+        f"{model.__name__}.{name}": bool(info.description)
+        for model in models
+        for name, info in model.model_fields.items()
+    }
+    assert len(explained) > 50
+    assert [name for name, known in explained.items() if not known] == []
