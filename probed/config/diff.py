@@ -120,10 +120,12 @@ class _Both(Redactor):
 
 
 def _of_checks(view: _View, old: Check, new: Check) -> Iterator[Difference]:
-    shown = view.check(old), view.check(new)
+    raw = _raw(old), _raw(new)
     if old.probe.kind != new.probe.kind:
         yield Difference("probe", old.probe.kind, new.probe.kind)
-    raw = _raw(old), _raw(new)
+    elif raw[0] == raw[1]:
+        return  # most are the same, and writing one costs 0.2 ms of the event loop's time
+    shown = view.check(old), view.check(new)
     for key in dict.fromkeys((*raw[0], *raw[1])):
         yield from _of_values(raw, shown, key, key)
 
