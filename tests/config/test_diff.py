@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from probed.config import Check, Config, compare
-from probed.config.diff import lines
+from probed.config import Check, Config
+from probed.config.diff import compare, lines
 from probed.config.show import View
 
 Read = Callable[..., Config]

@@ -9,7 +9,10 @@ import yaml
 from jsonschema import Draft202012Validator
 from pydantic import BaseModel
 
-from probed.config import ConfigError, loads, schema, show
+from probed.config import ConfigError, loads
+from probed.config.docs import field_docs
+from probed.config.schema import schema
+from probed.config.show import show
 from probed.registry import Registry
 from probes.gateway import GatewayProbe, expect, settings
 from probes.gateway.expect import Expect
@@ -37,19 +40,26 @@ def test_every_rule_has_a_text() -> None:
     assert {path.stem for path in (DATA / "bad").glob("*.txt")} == {path.stem for path in BAD}
 
 
+@pytest.fixture(scope="module")
+def validator() -> Draft202012Validator:
+    return Draft202012Validator(schema(Registry()))
+
+
 @pytest.mark.parametrize("path", BAD, ids=lambda path: path.stem)
-def test_the_schema_refuses_what_it_can_see(path: Path) -> None:
-    valid = Draft202012Validator(schema(Registry())).is_valid(yaml.safe_load(path.read_text()))
+def test_the_schema_refuses_what_it_can_see(path: Path, validator: Draft202012Validator) -> None:
+    valid = validator.is_valid(yaml.safe_load(path.read_text()))
     assert valid is path.name.startswith(UNSEEN)
 
 
-def test_all_that_may_be_written_is_read_shown_and_in_the_schema() -> None:
+def test_all_that_may_be_written_is_read_shown_and_in_the_schema(
+    validator: Draft202012Validator,
+) -> None:
     document = yaml.safe_load(GOOD)
-    assert list(Draft202012Validator(schema(Registry())).iter_errors(document)) == []
+    assert list(validator.iter_errors(document)) == []
     config = loads(GOOD, Registry(), environ={})
     again = show(config)
     assert loads(again, Registry(), environ={}).checks == config.checks
-    assert list(Draft202012Validator(schema(Registry())).iter_errors(yaml.safe_load(again))) == []
+    assert list(validator.iter_errors(yaml.safe_load(again))) == []
 
 
 def test_what_is_written_in_short_is_what_is_written_in_full() -> None:
@@ -81,9 +91,9 @@ def test_every_key_is_explained() -> None:
         if isinstance(model, type) and issubclass(model, BaseModel)
     }
     explained = {
-        f"{model.__name__}.{name}": bool(info.description)
+        f"{model.__name__}.{name}": name in field_docs(model)
         for model in models
-        for name, info in model.model_fields.items()
+        for name in model.model_fields
     }
     assert len(explained) > 50
     assert [name for name, known in explained.items() if not known] == []
