@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Mutable
 from contextlib import asynccontextmanager
 from copy import copy
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import isfinite
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
@@ -68,20 +69,20 @@ class Probe(BaseModel, ABC):
     @property
     def target(self) -> str:
         """Whom it asks, as it may be shown. By default the first field that holds an address."""
-        for name in type(self).model_fields:
-            value = getattr(self, name)
-            if isinstance(value, TARGETS):
-                return redact_url(value) if isinstance(value, str) else str(value)
-        return self.kind
+        return self._address[0]
 
     @property
     def host(self) -> str:
         """The host that the limit of runs per host counts by."""
+        return self._address[1]
+
+    @cached_property
+    def _address(self) -> tuple[str, str]:
         for name in type(self).model_fields:
             value = getattr(self, name)
             if isinstance(value, TARGETS):
-                return value.host
-        return self.kind
+                return redact_url(value) if isinstance(value, str) else str(value), value.host
+        return self.kind, self.kind
 
     @abstractmethod
     async def probe(self, run: Run) -> None:
@@ -285,12 +286,16 @@ class Run(Recorder):
         other than those declared and for a number that the measure cannot take.
         """
         measure = self._declared[name]
-        given = () if attributes is None else tuple(sorted(attributes.items()))
-        if {key for key, _ in given} != set(measure.attributes):
+        given = attributes or {}
+        if len(given) != len(measure.attributes) or any(
+            key not in given for key in measure.attributes
+        ):
             raise ValueError(f"{name} has the attributes {measure.attributes}")
         if not isfinite(value) or (measure.kind is not Kind.GAUGE and value < 0):
             raise ValueError(f"{name} cannot take the value {value}")
-        cleaned = tuple((key, self.clean(text, 128)) for key, text in given)
+        cleaned = (
+            tuple((key, self.clean(given[key], 128)) for key in sorted(given)) if given else ()
+        )
         self.measured.append(Measurement(measure, float(value), cleaned))
 
     def find(

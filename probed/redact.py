@@ -53,6 +53,8 @@ def _escape(match: re.Match[str]) -> str:
 
 def sanitize(text: str | bytes, limit: int = TEXT_LIMIT) -> str:
     """Foreign text as one safe line of at most `limit` characters."""
+    if type(text) is str and len(text) <= limit and text.isascii() and text.isprintable():
+        return text
     cut = text[: limit * 4]
     if isinstance(cut, bytes):
         cut = cut.decode("utf-8", errors="replace")

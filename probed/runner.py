@@ -6,13 +6,14 @@ import logging
 import random
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from probed.clock import Clock, LoopLag, SystemClock
 from probed.fields import split_address
-from probed.model import Finding, Measurement, Outcome, Result, Scalar
+from probed.model import Finding, Measurement, Outcome, Result, Scalar, Severity
 from probed.net import Network, Resolver
 from probed.probe import CERTIFICATE_NOT_AFTER, EndOfRun, Probe, Run
 from probed.reasons import ProbeError, Reason, Reasons, classify, is_timed, timeout_in
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from probed.config import Check, Config
 
 log = logging.getLogger("probed.runner")
+_NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
 EXCUSED = 0.05
 """Seconds that the event loop must have stood still before a run's timing is doubted ..."""
@@ -33,7 +35,7 @@ class Ids:
     """Trace and span ids (W3C Trace Context): random, never zero."""
 
     def __init__(self, source: random.Random | None = None) -> None:
-        self._bits = (source or random.SystemRandom()).getrandbits
+        self._bits = (source or random.Random()).getrandbits  # noqa: S311  # they are no secrets
 
     def trace(self) -> str:
         return f"{self._bits(128) or 1:032x}"
@@ -112,15 +114,16 @@ class Runner:
         sampled: Callable[[str], bool],
     ) -> Result:
         trace_id = self.ids.trace()
-        result = await self.attempt(
+        return await self.attempt(
             check.probe,
             name=check.name,
             timeout=timeout,
             memory=memory,
             trace_id=trace_id,
             sampled=sampled(trace_id),
+            labels=check.labels,
+            severity=check.severity,
         )
-        return replace(result, labels=check.labels, severity=check.severity)
 
     async def attempt(
         self,
@@ -131,6 +134,8 @@ class Runner:
         memory: MutableMapping[str, Any] | None = None,
         trace_id: str | None = None,
         sampled: bool = True,
+        labels: Mapping[str, str] = _NO_LABELS,
+        severity: Severity = Severity.P2,
     ) -> Result:
         """Run the probe once, within `timeout` seconds. Never raises but for cancellation."""
         self.network.resolver.prepare(probe.host)
@@ -155,7 +160,7 @@ class Runner:
                 self._judge(name, run, error)
         if scope.cancelled_caught:
             self._late(run)
-        return self._result(probe, name, run, started_at)
+        return self._result(probe, name, run, started_at, labels, severity)
 
     def _judge(self, name: str, run: Run, error: Exception) -> None:
         if isinstance(error, ExceptionGroup) and error.split(EndOfRun)[1] is None:
@@ -179,7 +184,15 @@ class Runner:
         message = f"{reason.sentence.rstrip('.')} ({run.timeout:.3g} s)."
         _add(run, level, reason, run.explain(reason) if run.fault else message, run.context())
 
-    def _result(self, probe: Probe, name: str, run: Run, started_at: float) -> Result:
+    def _result(
+        self,
+        probe: Probe,
+        name: str,
+        run: Run,
+        started_at: float,
+        labels: Mapping[str, str],
+        severity: Severity,
+    ) -> Result:
         measures = run.measured
         if run.certificate is not None:
             measures.append(Measurement(CERTIFICATE_NOT_AFTER, run.certificate.not_after))
@@ -199,6 +212,8 @@ class Runner:
             phases=run.finished_phases(),
             measures=tuple(measures),
             facts=run.facts,
+            labels=labels,
+            severity=severity,
             kept=run.sampled or outcome is not Outcome.OK,
         )
 

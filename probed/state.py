@@ -75,8 +75,9 @@ def _count(state: CheckState, result: Result, thresholds: Thresholds) -> CheckSt
     ok, failed = outcome is Outcome.OK, outcome is Outcome.FAILED
     changed = state.outcome is not None and state.outcome is not outcome
     changes = (state.changes << 1 | changed) & (1 << WINDOW) - 1
-    return replace(
-        state,
+    return CheckState(
+        verdict=state.verdict,
+        since=state.since,
         failed=state.failed + 1 if failed else 0,
         poor=0 if ok else state.poor + 1,
         fair=0 if failed else state.fair + 1,

@@ -43,6 +43,10 @@ comes within 3 s.
 """
 LISTENER_SECONDS = 0.4
 """Seconds more that answering the last requests may take."""
+GC_THRESHOLDS = 20_000, 20, 20
+"""When the garbage of cycles is looked for: a run makes some hundred objects and no cycle to speak
+of, and Python's own thresholds (700, 10, 10) spend a twelfth of the time on looking.
+"""
 SAVE_INTERVAL = 1.0
 """Seconds between two looks at whether a check's state has to be saved ..."""
 SAVE_ALL = 60
@@ -101,6 +105,7 @@ class App:
         # and again, which would stop the loop.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
         with ExitStack() as opened:
             listeners = self._listen(opened)
             control = await self._listen_control(opened)
