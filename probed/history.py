@@ -40,19 +40,37 @@ class Past(NamedTuple):
         return cls(result.started_at, result.duration_s, result.outcome, reason, result.trace_id)
 
 
+class Change(NamedTuple):
+    """What is kept of a transition: its result is let go of."""
+
+    at: float
+    old: Verdict
+    new: Verdict
+    reason: str | None
+    message: str | None
+    trace_id: str
+
+    @classmethod
+    def of(cls, transition: Transition) -> Change:
+        result, worst = transition.result, transition.result.worst
+        reason, message = (None, None) if worst is None else (str(worst.reason), worst.message)
+        return cls(transition.at, transition.old, transition.new, reason, message, result.trace_id)
+
+
 @dataclass(slots=True)
 class CheckHistory:
     """One check: its state and memory, its last result, the last one that was not ok, what is kept
-    of those before, its transitions, and the failing checks that it depends on.
+    of those before (at most `room`), its transitions, and the failing checks that it depends on.
     """
 
     check: Check
     state: CheckState = field(default_factory=CheckState)
     memory: dict[str, Any] = field(default_factory=dict)
-    past: deque[Past] = field(default_factory=lambda: deque(maxlen=RESULTS))
+    past: tuple[Past, ...] = ()
+    room: int = RESULTS
     last: Result | None = None
     last_not_ok: Result | None = None
-    transitions: deque[Transition] = field(default_factory=lambda: deque(maxlen=TRANSITIONS))
+    transitions: tuple[Change, ...] = ()
     held_by: tuple[str, ...] = ()
     unsaved: bool = False
 
@@ -87,8 +105,7 @@ class History:
             if entry is None or not _same(entry.kept, check):
                 entry = CheckHistory(check)
             entry.check = check
-            if entry.past.maxlen != room:
-                entry.past = deque(entry.past, room)
+            entry.room, entry.past = room, entry.past[-room:]
             self.checks[check.name] = entry
         self._children = {}
         for entry in self.checks.values():
@@ -115,8 +132,8 @@ class History:
         entry.state, transition = advance(old, result, thresholds)
         if transition is not None:
             transition = replace(transition, held_by=entry.held_by)
-            entry.transitions.append(transition)
-        entry.past.append(Past.of(result))
+            entry.transitions = (*entry.transitions, Change.of(transition))[-TRANSITIONS:]
+        entry.past = (*entry.past, Past.of(result))[-entry.room :]
         entry.last = result
         if result.outcome is not Outcome.OK:
             entry.last_not_ok = result

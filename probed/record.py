@@ -71,9 +71,13 @@ class OpenPhase:
         trace: TracebackType | None,
     ) -> None:
         recorder = self.recorder
+        del self.recorder  # it holds us: garbage of each run that only a search would find
         self.duration = recorder.clock.monotonic() - recorder.started - self.start
         if kind is not None:
             self.failed = True
+            innermost = recorder.failed_phase
+            if innermost is None or self.start > innermost.start:
+                recorder.failed_phase = self
 
 
 class Recorder:
@@ -86,6 +90,7 @@ class Recorder:
         "certificate",
         "clock",
         "facts",
+        "failed_phase",
         "fault",
         "phases",
         "prefix",
@@ -103,6 +108,8 @@ class Recorder:
         self.phases: list[OpenPhase] = []
         self.facts: dict[str, Scalar] = {}
         self.certificate: Certificate | None = None
+        self.failed_phase: OpenPhase | None = None
+        """The innermost phase that was open when the run failed: the one that began last."""
         self.fault: BaseException | None = None
         """What went wrong already, should the deadline pass while more is found out about it."""
 
@@ -125,12 +132,6 @@ class Recorder:
     def clean(self, text: str | bytes, limit: int = 512) -> str:
         """Foreign text as one safe line that holds no known secret."""
         return self.redactor.clean(text, limit)
-
-    @property
-    def failed_phase(self) -> OpenPhase | None:
-        """The innermost phase that was open when the run failed: the one that began last."""
-        failed = [p for p in self.phases if p.failed and p.recorder is self]
-        return max(failed, key=_start, default=None)
 
     def blame(self, reason: str) -> None:
         """Say why the phase that was left open has failed."""

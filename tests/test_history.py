@@ -9,7 +9,7 @@ import pytest
 
 from probed import HostPort, Outcome, Probe, Run
 from probed.config import Check
-from probed.history import RESULTS, TOTAL, History
+from probed.history import RESULTS, TOTAL, Change, History
 from probed.model import Finding, Result, Verdict
 from probed.state import CheckState
 from probed.store import Kept
@@ -79,7 +79,7 @@ def test_a_transition_says_by_what_it_is_held(chain: History) -> None:
     transitions = [chain.take(result("gateway", Outcome.FAILED))[0] for _ in range(2)]
     assert transitions[1] is not None
     assert transitions[1].held_by == ("dns",)
-    assert list(chain.checks["gateway"].transitions) == [transitions[1]]
+    assert chain.checks["gateway"].transitions == (Change.of(transitions[1]),)
 
 
 def test_what_could_not_be_judged_holds_nobody(chain: History) -> None:

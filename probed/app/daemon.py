@@ -43,9 +43,10 @@ comes within 3 s.
 """
 LISTENER_SECONDS = 0.4
 """Seconds more that answering the last requests may take."""
-GC_THRESHOLDS = 20_000, 20, 20
-"""When the garbage of cycles is looked for: a run makes some hundred objects and no cycle to speak
-of, and Python's own thresholds (700, 10, 10) spend a twelfth of the time on looking.
+GC_THRESHOLDS = 50_000, 20, 100
+"""When the garbage of cycles is looked for. A run of ours makes none (the contract suite sees to it),
+each search stops the loop for as long as there are checks with results to look through, and Python's
+own thresholds (700, 10, 10) spend a twelfth of the time on it.
 """
 SAVE_INTERVAL = 1.0
 """Seconds between two looks at whether a check's state has to be saved ..."""

@@ -24,6 +24,7 @@ from probed.http.wire import (
     Request,
     Response,
     decode,
+    note,
 )
 from probed.net import Stream
 from probed.reasons import ProbeError, Reason
@@ -63,10 +64,7 @@ async def exchange(
     with recorder.phase("wait") as wait:
         while not response.status:
             await connection.receive()
-    response.wait_s = wait.duration
-    recorder.fact("http.response.status_code", response.status)
-    recorder.fact("network.protocol.name", "http")
-    recorder.fact("network.protocol.version", response.version)
+    note(recorder, response, wait.duration)
     if unread is not None and unread(response.status):
         return response
     with recorder.phase("receive"):

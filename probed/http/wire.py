@@ -244,15 +244,25 @@ async def _exchange(
     with recorder.phase("request"):
         await stream.send(request.head + extra + b"\r\n" + request.body)
     answer = _Answer(body_limit)
+    try:
+        return await _answered(stream, recorder, request, answer, unread)
+    finally:
+        del answer.parser  # it holds the answer: garbage of each run that only a search would find
+
+
+async def _answered(
+    stream: Stream,
+    recorder: Recorder,
+    request: Request,
+    answer: _Answer,
+    unread: Callable[[int], bool] | None,
+) -> Response:
     response = answer.response
     with recorder.phase("wait") as wait:
         await _read_head(stream, answer)
         if request.method == "HEAD":
             answer.complete = True
-    response.wait_s = wait.duration
-    recorder.fact("http.response.status_code", response.status)
-    recorder.fact("network.protocol.name", "http")
-    recorder.fact("network.protocol.version", response.version)
+    note(recorder, response, wait.duration)
     if unread is not None and unread(response.status):
         return response
     with recorder.phase("receive"):
@@ -266,8 +276,16 @@ async def _exchange(
                     )
                 break
             answer.feed(data)
-    decode(response, b"".join(answer.parts), body_limit)
+    decode(response, b"".join(answer.parts), answer.limit)
     return response
+
+
+def note(recorder: Recorder, response: Response, waited: float) -> None:
+    """What is known when the head is there."""
+    response.wait_s = waited
+    recorder.fact("http.response.status_code", response.status)
+    recorder.fact("network.protocol.name", "http")
+    recorder.fact("network.protocol.version", response.version)
 
 
 async def _read_head(stream: Stream, answer: _Answer) -> None:

@@ -21,7 +21,9 @@ The suite's tests are coroutines for anyio's pytest plugin: the fixture `anyio_b
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
@@ -212,6 +214,31 @@ class ProbeContract:
         """A good peer is judged as it deserves, and nothing is left behind."""
         async with no_leaks():
             await self.play(scenario)
+
+    async def test_it_makes_no_garbage(self, scenario: str) -> None:
+        """What a run makes is gone with its last reference: a search for cycles stops the loop, the
+        longer the more checks there are.
+        """
+        async with self.scenarios()[scenario]() as scene:
+            network = scene.network or Network()
+            ours = {"probed", type(scene.probe).__module__.partition(".")[0]}
+            for _ in range(2):  # the first run makes what is kept
+                gc.collect()
+                gc.set_debug(gc.DEBUG_SAVEALL)
+                try:
+                    await self.run(scene.probe, network)
+                    gc.collect()
+                    left = [type(each) for each in gc.garbage]
+                finally:
+                    gc.set_debug(0)
+                    gc.garbage.clear()
+        names = [f"{each.__module__}.{each.__qualname__}" for each in left]
+        found = Counter(
+            name
+            for name in names
+            if name.partition(".")[0] in ours and not name.startswith("probed.testing.")
+        )
+        assert not found, f"left in cycles: {found}"
 
     async def test_every_declared_measure_is_emitted(self) -> None:
         """The scenarios together make the kind emit every measure that it declares."""

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from probed.history import CheckHistory, History
-from probed.model import Result, Transition
+from probed.model import Result
 
 Document = Callable[[Result], Mapping[str, Any]]
 """How a result is written as JSON."""
@@ -96,17 +96,8 @@ def _whole(history: CheckHistory, document: Document) -> dict[str, Any]:
             }
             for past in history.past
         ],
-        "transitions": [_transition(transition) for transition in history.transitions],
-    }
-
-
-def _transition(transition: Transition) -> dict[str, Any]:
-    worst = transition.result.worst
-    return {
-        "at": transition.at,
-        "old": transition.old.value,
-        "new": transition.new.value,
-        "reason": None if worst is None else str(worst.reason),
-        "message": None if worst is None else worst.message,
-        "trace_id": transition.result.trace_id,
+        "transitions": [
+            change._asdict() | {"old": change.old.value, "new": change.new.value}
+            for change in history.transitions
+        ],
     }

@@ -82,7 +82,9 @@ async def test_a_failure_and_its_end_are_transitions() -> None:
                 app.stop()
     (transition,) = app.history.checks["web"].transitions
     assert (transition.old, transition.new) == (Verdict.PENDING, Verdict.DOWN)
-    assert app.history.checks["web"].last_not_ok is transition.result
+    last = app.history.checks["web"].last_not_ok
+    assert last is not None
+    assert last.trace_id == transition.trace_id
 
 
 @pytest.mark.parametrize("otlp", [False, True])

@@ -5,63 +5,20 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
-import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from probed.testing.certificates import Authority
-
-PATIENCE = 20.0
-PROBED = str(Path(sys.executable).with_name("probed"))
-
-
-def wait_until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
-    """What the condition gives as soon as it gives something; fails when it takes too long.
-
-    For programs that cannot be awaited.
-    """
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"not within {seconds} s: {what}")
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
-def ask(url: str, headers: Mapping[str, str] | None = None) -> tuple[int, str, str]:
-    """Status, content type and text; status 0 where nobody answers."""
-    request = urllib.request.Request(url, headers=dict(headers or {}))
-    try:
-        with urllib.request.urlopen(request, timeout=5) as answer:
-            return answer.status, answer.headers.get("content-type", ""), answer.read().decode()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.headers.get("content-type", ""), error.read().decode()
-    except OSError:
-        return 0, "", ""
-
-
-def environment(**more: str) -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "PROBED_"))}
-    return kept | {"NO_COLOR": "1", "PYTHONDEVMODE": "1", "PYTHONWARNINGS": "error"} | more
+from tests.programs import PROBED, STRICT, Daemon, ask, environment, free_port, starter, wait_until
 
 
 def command(
@@ -73,36 +30,9 @@ def command(
         capture_output=True,
         text=True,
         timeout=60,
-        env=environment(**(env or {})),
+        env=environment(**STRICT, **(env or {})),
         check=False,
     )
-
-
-@dataclass
-class Daemon:
-    """`probed run` as a process of its own."""
-
-    process: subprocess.Popen[str]
-    log: Path
-    metrics: str = ""
-    api: str = ""
-    took: float = field(default=0.0)
-
-    def lines(self) -> list[str]:
-        return self.log.read_text().splitlines()
-
-    def scrape(self, accept: str = "text/plain") -> str:
-        return ask(f"{self.metrics}/metrics", {"Accept": accept})[2]
-
-    def ask(self, path: str) -> Any:
-        return json.loads(ask(f"{self.api}/api/v1/{path}")[2])
-
-    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
-        begun = time.monotonic()
-        self.process.send_signal(how)
-        code = self.process.wait(timeout=15)
-        self.took = time.monotonic() - begun
-        return code
 
 
 @pytest.fixture
@@ -125,48 +55,9 @@ def program() -> str:
     return PROBED
 
 
-Start = Callable[..., Daemon]
-
-
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """Start daemons on a configuration text; they are gone at the end of the test."""
-    running: list[Daemon] = []
-
-    def begin(config: str, **env: str) -> Daemon:
-        number = len(running)
-        path = tmp_path / f"probed-{number}.yaml"
-        path.write_text(config)
-        log = tmp_path / f"probed-{number}.log"
-        with log.open("w") as stream:
-            process = subprocess.Popen(
-                [PROBED, "run", "-c", str(path)],
-                stdout=stream,
-                stderr=stream,
-                text=True,
-                env=environment(**env),
-            )
-        daemon = Daemon(process, log)
-        running.append(daemon)
-
-        def addresses() -> bool:
-            assert process.poll() is None, log.read_text()
-            for line in daemon.lines():
-                if "metrics on" in line:
-                    message = json.loads(line)["message"]
-                    daemon.metrics = message.split("metrics on ")[1].split("/metrics")[0]
-                    daemon.api = message.split("API on ")[1].split("/api")[0]
-                    return True
-            return False
-
-        wait_until(addresses, "the daemon says where it listens")
-        return daemon
-
-    yield begin
-    for daemon in running:
-        if daemon.process.poll() is None:
-            daemon.process.kill()
-            daemon.process.wait()
+def start(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
+    yield from starter(tmp_path, **STRICT)
 
 
 @pytest.fixture(scope="session")
