@@ -12,7 +12,7 @@ import json
 import logging
 import sqlite3
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -42,10 +42,14 @@ Document: TypeAlias = tuple[str, float, str]
 
 def state_folder(configured: Path | None, environ: Mapping[str, str]) -> Path | None:
     """Where the daemon keeps what outlives it: as configured, or as systemd says
-    (`StateDirectory=`).
+    (`StateDirectory=`). It is made where it is not there yet.
     """
     given = environ.get("STATE_DIRECTORY", "").partition(":")[0]
-    return configured or (Path(given) if given else None)
+    folder = configured or (Path(given) if given else None)
+    if folder is not None:
+        with suppress(OSError):  # whoever cannot write there says so
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
 
 
 @dataclass(slots=True)

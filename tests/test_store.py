@@ -166,7 +166,14 @@ def test_whatever_stands_in_a_row_it_can_be_read(raw: bytes) -> None:
     assert _read(raw) is None
 
 
-def test_the_folder_is_the_one_configured_or_the_service_managers() -> None:
-    assert state_folder(Path("/a"), {"STATE_DIRECTORY": "/b:/c"}) == Path("/a")
-    assert state_folder(None, {"STATE_DIRECTORY": "/b:/c"}) == Path("/b")
+def test_the_state_directory_is_made_as_configured_or_as_systemd_says(tmp_path: Path) -> None:
+    one, other = tmp_path / "a" / "b", tmp_path / "c"
+    environ = {"STATE_DIRECTORY": f"{other}:/d"}
+    assert state_folder(one, environ) == one
+    assert one.stat().st_mode & 0o777 == 0o700
+    assert not other.exists()
+    assert state_folder(None, environ) == other
+    assert state_folder(other, {}) == other
     assert state_folder(None, {}) is None
+    (tmp_path / "file").touch()
+    assert state_folder(tmp_path / "file", {}) == tmp_path / "file"
