@@ -43,10 +43,11 @@ comes within 3 s.
 """
 LISTENER_SECONDS = 0.4
 """Seconds more that answering the last requests may take."""
-GC_THRESHOLDS = 50_000, 20, 100
-"""When the garbage of cycles is looked for. A run of ours makes none (the contract suite sees to it),
-each search stops the loop for as long as there are checks with results to look through, and Python's
-own thresholds (700, 10, 10) spend a twelfth of the time on it.
+GARBAGE = 50_000
+GARBAGE_PER_CHECK = 50
+"""How many objects may have come to be, more than have gone, before cycles are looked for. A run of
+ours leaves none (the contract suite sees to it), and a search stops the loop for 20 ms for each 1,000
+checks, whose last results it looks through.
 """
 SAVE_INTERVAL = 1.0
 """Seconds between two looks at whether a check's state has to be saved ..."""
@@ -106,7 +107,7 @@ class App:
         # and again, which would stop the loop.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(*GC_THRESHOLDS)
+        self._spare_the_loop()
         with ExitStack() as opened:
             listeners = self._listen(opened)
             control = await self._listen_control(opened)
@@ -137,6 +138,9 @@ class App:
                 self.pipeline.stop()
                 self.store.close()
                 serving.cancel_scope.deadline = anyio.current_time() + LISTENER_SECONDS
+
+    def _spare_the_loop(self) -> None:
+        gc.set_threshold(GARBAGE + GARBAGE_PER_CHECK * len(self.config.checks), 20, 100)
 
     def stop(self) -> None:
         """Ask for a clean end: runs are cancelled, what is left of telemetry is handed over."""
@@ -183,6 +187,7 @@ class App:
                 self.scheduler.remove(name)
                 self.board.remove(name)
         self.config = config
+        self._spare_the_loop()
         self.runner.follow(config)
         self.pipeline.apply(prepared)
         self.history.replace(config.checks)
