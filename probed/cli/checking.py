@@ -64,6 +64,7 @@ def run(
         writer.take(result)
         progress.show(result.check)
 
+    gc.freeze()  # what was imported is no garbage: the first search need not look through it
     gc.enable()
     with progress:
         try:
