@@ -274,7 +274,10 @@ TARGETS = (HostPort, Url)
 
 
 class Settings(BaseModel):
-    """A group of settings inside a probe's: frozen, unknown keys refused."""
+    """A group of settings inside a probe's: frozen, unknown keys refused.
+
+    As a default, `Group.model_construct()` is what `Group()` is, and builds no validator.
+    """
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True

@@ -16,11 +16,11 @@ class TlsProbe(Probe):
     kind = "tls"
     address: HostPort
     """Whom to connect to, as `host:port`."""
-    tls: Tls = Tls()
+    tls: Tls = Tls.model_construct()
     """How the certificate is verified."""
     family: Family = "any"
     """Over which addresses: `any` that connects, `ipv4`, `ipv6`, or `both`, which must both work."""
-    certificate: CertificateAge = CertificateAge()
+    certificate: CertificateAge = CertificateAge.model_construct()
     """How long the certificate must still be good for."""
 
     async def probe(self, run: Run) -> None:

@@ -21,7 +21,7 @@ _KIND = "must be a mapping: settings of the kind, and those that every check has
 class Defaults:
     """`common` holds for all; `nodes` are its values as they were written, `kinds` those by kind."""
 
-    common: CommonSettings = field(default_factory=CommonSettings)
+    common: CommonSettings = field(default_factory=CommonSettings.model_construct)
     nodes: Mapping[str, Node] = field(default_factory=dict)
     kinds: Mapping[str, Node] = field(default_factory=dict)
 
@@ -40,7 +40,7 @@ def read_defaults(values: Values, node: Node | None, kinds: Kinds) -> Defaults:
         node, CommonSettings, "defaults", leave_out=others & offered, also_known=offered
     )
     nodes = {name: part for name, part in written.items() if name not in others}
-    return Defaults(common or CommonSettings(), nodes, found)
+    return Defaults(common or CommonSettings.model_construct(), nodes, found)
 
 
 def _of_kind(values: Values, written: Mapping[str, Node], name: str, kinds: Kinds) -> Node | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 from probed.config.checks import Checks
 from probed.config.defaults import read_defaults
@@ -30,7 +30,6 @@ INCLUDED = ("include", "templates", "checks")
 SECTIONS = ("service", "telemetry", "defaults", *INCLUDED)
 PLACES = ("./probed.yaml", "/etc/probed/probed.yaml")
 _CHECKS = "write `checks:` and below it a list of checks, each with `name` and `probe`"
-_Section = TypeVar("_Section", bound=Settings)
 
 
 def find_config(
@@ -144,7 +143,7 @@ def _read(values: Values, registry: Registry, path: Path | None, *, origins: boo
     config = Config(
         checks=checks,
         redactor=Redactor(),
-        service=Service(**service.written),
+        service=Service(**service),
         telemetry=_telemetry(telemetry),
     )
     if origins:
@@ -185,16 +184,21 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names)
 
 
-def _section(values: Values, root: Mapping[str, Node], key: str, model: type[_Section]) -> _Section:
+def _section(
+    values: Values, root: Mapping[str, Node], key: str, model: type[Settings]
+) -> dict[str, Any]:
+    """What the file holds of it. Without any its validator, which is slow to build, is not."""
     node = root.get(key)
     if node is None or (node.value is None and node.plain):
-        return model()
-    return values.model(node, model, key) or model()
+        return {}
+    settings = values.model(node, model, key)
+    return {} if settings is None else settings.written
 
 
-def _telemetry(settings: TelemetrySettings) -> Telemetry:
+def _telemetry(written: Mapping[str, Any]) -> Telemetry:
     parts = {
-        "otlp": Otlp(**settings.otlp.written),
-        "spool": Spool(**settings.spool.written),
+        name: record(**written[name].written)
+        for name, record in (("otlp", Otlp), ("spool", Spool))
+        if name in written
     }
-    return Telemetry(**(settings.written | parts))
+    return Telemetry(**{**written, **parts})

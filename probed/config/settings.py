@@ -256,9 +256,9 @@ class TelemetrySettings(Settings):
     """The part of the healthy runs whose traces are kept; all others are always kept."""
     phase_histogram: bool = _TELEMETRY.phase_histogram
     """Export the durations of phases as histograms."""
-    otlp: OtlpSettings = OtlpSettings()
+    otlp: OtlpSettings = OtlpSettings.model_construct()
     """Where OTLP goes."""
-    spool: SpoolSettings = SpoolSettings()
+    spool: SpoolSettings = SpoolSettings.model_construct()
     """What waits on disk while OTLP cannot be sent."""
 
 

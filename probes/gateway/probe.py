@@ -73,15 +73,15 @@ class GatewayProbe(Probe):
     """The statuses that are expected."""
     headers: Headers = Field(default_factory=dict)
     """Headers to send; their values are secrets and shown nowhere."""
-    health: Health = Health()
+    health: Health = Health.model_construct()
     """How the body is read as a health document."""
-    expect: Expect = Expect()
+    expect: Expect = Expect.model_construct()
     """What must hold of headers and body."""
-    latency: Trend = Trend()
+    latency: Trend = Trend.model_construct()
     """How long the answer may take to begin, from the end of the request."""
-    certificate: CertificateAge = CertificateAge()
+    certificate: CertificateAge = CertificateAge.model_construct()
     """How long the certificate must still be good for."""
-    tls: Tls = Tls()
+    tls: Tls = Tls.model_construct()
     """How the certificate is verified."""
     family: Family = "any"
     """Over which addresses: `any` that connects, `ipv4`, `ipv6`, or `both`, which must both work."""

@@ -99,7 +99,7 @@ class Health(Settings):
     """Where the statuses stand in a JSON of the site's own."""
     pools: Annotated[tuple[PoolPlace, ...], Field(max_length=50)] = ()
     """Pools to judge, beside those that the health document itself gives both numbers of."""
-    utilization: Utilization = Utilization()
+    utilization: Utilization = Utilization.model_construct()
     """How much of each pool may be in use."""
     require: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = ()
     """Components that must be there and be ok."""
@@ -118,7 +118,7 @@ class Endpoint(Settings):
     """The URL to ask."""
     headers: Headers = Field(default_factory=dict)
     """Headers to send; their values are secrets and shown nowhere."""
-    tls: Tls = Tls()
+    tls: Tls = Tls.model_construct()
     """How the certificate is verified."""
 
     @field_validator("headers")
