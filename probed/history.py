@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from probed.config import Check
@@ -131,7 +131,7 @@ class History:
         thresholds = Thresholds(check.fail_after, check.recover_after, check.flap_damping)
         entry.state, transition = advance(old, result, thresholds)
         if transition is not None:
-            transition = replace(transition, held_by=entry.held_by)
+            transition = transition._replace(held_by=entry.held_by)
             entry.transitions = (*entry.transitions, Change.of(transition))[-TRANSITIONS:]
         entry.past = (*entry.past, Past.of(result))[-entry.room :]
         entry.last = result

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
-from typing import TypeAlias
+from types import MappingProxyType
+from typing import NamedTuple, TypeAlias
 
 Scalar: TypeAlias = "str | int | float | bool | None"
 Evidence: TypeAlias = "Mapping[str, Scalar | tuple[Scalar, ...] | Mapping[str, Scalar]]"
@@ -56,8 +57,7 @@ class Kind(Enum):
     HISTOGRAM = "histogram"
 
 
-@dataclass(frozen=True, slots=True)
-class Measure:
+class Measure(NamedTuple):
     """One number that a probe declares.
 
     `name` is the OpenTelemetry metric name, `unit` its UCUM unit (`s`, `By`, `{event}`; empty for
@@ -74,8 +74,7 @@ class Measure:
     series: int = 50
 
 
-@dataclass(frozen=True, slots=True)
-class Measurement:
+class Measurement(NamedTuple):
     """One value of a declared measure, of one run. Of a counter it is the increment."""
 
     measure: Measure
@@ -83,8 +82,7 @@ class Measurement:
     attributes: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Phase:
+class Phase(NamedTuple):
     """A named, timed step. `start_s` counts from the start of the run; `error` names the reason
     if the run failed while this phase was open.
     """
@@ -95,14 +93,13 @@ class Phase:
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """One thing that a run noticed. `reason` is from the closed set, `message` is for people."""
 
     level: Outcome
     reason: str
     message: str
-    evidence: Evidence = field(default_factory=dict)
+    evidence: Evidence = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +147,7 @@ class Result:
         return "" if worst is None else f"{worst.reason}: {worst.message}"
 
 
-@dataclass(frozen=True, slots=True)
-class Transition:
+class Transition(NamedTuple):
     """A change of verdict, and the Result that caused it. `at` is seconds since the epoch; `held_by`
     are the failing checks that it depends on: its alert waits for them.
     """

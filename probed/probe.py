@@ -6,10 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from contextlib import asynccontextmanager
 from copy import copy
-from dataclasses import dataclass, replace
 from functools import cached_property
 from math import isfinite
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn, TypeVar
 
 import anyio
 from pydantic import BaseModel, ConfigDict
@@ -218,7 +217,7 @@ class Run(Recorder):
             for finding in part.findings:
                 if len(self.findings) < FINDING_LIMIT:
                     message = f"Over {name}: {finding.message}"
-                    self.findings.append(replace(finding, message=message))
+                    self.findings.append(finding._replace(message=message))
             for measured in part.measured:
                 key = (measured.measure.name, measured.attributes)
                 known = gauges.get(key)
@@ -419,8 +418,7 @@ class Run(Recorder):
         return self.clean(value if isinstance(value, str | bytes) else str(value))
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(NamedTuple):
     """What went wrong in a part of a run."""
 
     reason: Reasons

@@ -246,7 +246,7 @@ def excuse(
     told = Finding(Outcome.UNKNOWN, reason, message)
     return (
         told,
-        *(replace(f, level=Outcome.UNKNOWN) if doubted(f) else f for f in findings),
+        *(f._replace(level=Outcome.UNKNOWN) if doubted(f) else f for f in findings),
     )
 
 
