@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from probed.clock import Clock
 from probed.model import Phase, Scalar
@@ -15,8 +14,7 @@ PHASE_LIMIT = 256
 """Phases that one run may record; what comes after is not written down."""
 
 
-@dataclass(frozen=True, slots=True)
-class Certificate:
+class Certificate(NamedTuple):
     """Facts of a peer's leaf certificate. Times are seconds since the epoch."""
 
     subject: str

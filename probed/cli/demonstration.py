@@ -76,8 +76,8 @@ def _listening(config: Config) -> Config:
 
     return replace(
         config,
-        service=replace(config.service, listen=free(config.service.listen)),
-        telemetry=replace(config.telemetry, listen=free(config.telemetry.listen)),
+        service=config.service._replace(listen=free(config.service.listen)),
+        telemetry=config.telemetry._replace(listen=free(config.telemetry.listen)),
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 from probed.config.kinds import Kinds
 from probed.config.settings import WRITTEN, CommonSettings
@@ -17,13 +18,12 @@ _OWN = WRITTEN - frozenset(CommonSettings.model_fields)
 _KIND = "must be a mapping: settings of the kind, and those that every check has"
 
 
-@dataclass(frozen=True, slots=True)
-class Defaults:
+class Defaults(NamedTuple):
     """`common` holds for all; `nodes` are its values as they were written, `kinds` those by kind."""
 
-    common: CommonSettings = field(default_factory=CommonSettings.model_construct)
-    nodes: Mapping[str, Node] = field(default_factory=dict)
-    kinds: Mapping[str, Node] = field(default_factory=dict)
+    common: CommonSettings = CommonSettings.model_construct()
+    nodes: Mapping[str, Node] = MappingProxyType({})
+    kinds: Mapping[str, Node] = MappingProxyType({})
 
 
 def read_defaults(values: Values, node: Node | None, kinds: Kinds) -> Defaults:
@@ -40,7 +40,7 @@ def read_defaults(values: Values, node: Node | None, kinds: Kinds) -> Defaults:
         node, CommonSettings, "defaults", leave_out=others & offered, also_known=offered
     )
     nodes = {name: part for name, part in written.items() if name not in others}
-    return Defaults(common or CommonSettings.model_construct(), nodes, found)
+    return Defaults(common or Defaults().common, nodes, found)
 
 
 def _of_kind(values: Values, written: Mapping[str, Node], name: str, kinds: Kinds) -> Node | None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import NamedTuple
 
 from probed.config.source import Node
 from probed.config.values import Values
@@ -12,8 +12,7 @@ from probed.config.values import Values
 _SHOWN = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Named:
+class Named(NamedTuple):
     """A check as far as it could be read; `name` is empty where it could not."""
 
     path: str

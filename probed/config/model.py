@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from probed.model import Severity
 
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
     from probed.redact import Redactor, SecretStr
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(NamedTuple):
     """Where in which file something stands. Lines and columns count from 1; line 0 is the file."""
 
     file: str
@@ -53,8 +53,7 @@ class Check:
     written: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
+class Service(NamedTuple):
     """The daemon itself. Addresses are `host:port`; limits count runs at the same time."""
 
     name: str = "probed"
@@ -70,19 +69,17 @@ class Service:
     control: Path | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Otlp:
+class Otlp(NamedTuple):
     """Where OTLP goes. An endpoint is the base URL; the signal's path is added to it."""
 
     endpoint: str | None = None
-    headers: Mapping[str, SecretStr] = field(default_factory=dict)
+    headers: Mapping[str, SecretStr] = MappingProxyType({})
     compression: str | None = None
     timeout: float | None = None
     ca: Path | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Spool:
+class Spool(NamedTuple):
     """How much telemetry waits on disk for a collector: bytes by lane, and seconds for traces."""
 
     fail: int = 128 << 20
@@ -91,28 +88,25 @@ class Spool:
     age: float = 86400.0
 
 
-@dataclass(frozen=True, slots=True)
-class Telemetry:
+class Telemetry(NamedTuple):
     """What is exported and how often. `trace_ratio` is that of the healthy runs."""
 
     listen: str = "127.0.0.1:9610"
     metrics_interval: float | None = None
     trace_ratio: float | None = None
     phase_histogram: bool = False
-    otlp: Otlp = field(default_factory=Otlp)
-    spool: Spool = field(default_factory=Spool)
+    otlp: Otlp = Otlp()
+    spool: Spool = Spool()
 
 
-@dataclass(frozen=True, slots=True)
-class Glob:
+class Glob(NamedTuple):
     """A pattern of file names, such as `conf.d/*.yaml`, below a folder."""
 
     folder: Path
     pattern: str
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """Where a value was written, in words; `mapping` where it is the part below that was."""
 
     where: str

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 from probed.config.shape import ANY, Shape
 
@@ -12,15 +12,14 @@ if TYPE_CHECKING:
     from probed.config.source import Mark, Node
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """A node, its shape and path; `owner` is the mapping that holds it under `key`."""
 
     node: Node
     shape: Shape
     path: str
     owner: Node | None = None
-    siblings: Mapping[str, Shape] = field(default_factory=dict)
+    siblings: Mapping[str, Shape] = MappingProxyType({})
     key: str = ""
     is_key: bool = False
 
@@ -59,7 +58,7 @@ def locate(root: Place, loc: tuple[int | str, ...]) -> Place:
                 path = path if node.shared is None else node.shared.path
                 place = Place(node, inner, path, place.node, shape.fields, part)
             elif part == "[key]":
-                return replace(place, is_key=True)
+                return place._replace(is_key=True)
             elif at == len(loc) - 1 and part in shape.fields:
                 return Place(place.node, inner, path, place.node, shape.fields, part)
         elif isinstance(value, list) and isinstance(part, int) and part < len(value):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from probed.config.model import Position
 
@@ -12,15 +12,14 @@ PRINTED = 100
 """Problems that are printed; the others are counted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """One thing that is wrong. `excerpt` is the source line and a caret, free of secrets."""
 
     position: Position
     key: str
     message: str
     remedy: str = ""
-    excerpt: str = field(default="", compare=False)
+    excerpt: str = ""
 
     @property
     def line(self) -> str:
@@ -37,7 +36,10 @@ class ConfigError(Exception):
     """
 
     def __init__(self, problems: Iterable[Problem], files: Iterable[Path] = ()) -> None:
-        self.problems = list(dict.fromkeys(problems))
+        told: dict[Problem, Problem] = {}
+        for problem in problems:
+            told.setdefault(problem._replace(excerpt=""), problem)
+        self.problems = list(told.values())
         self.files = tuple(files)
         super().__init__(str(self))
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import NamedTuple
 
 from probed.config.model import Check, Config
 
@@ -16,8 +16,7 @@ class SelectionError(ValueError):
     """A name, pattern or tag that stands for nothing, or nothing that can be run."""
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(NamedTuple):
     """The checks in the order of the configuration; the warning is for the person who asked."""
 
     checks: tuple[Check, ...]

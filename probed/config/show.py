@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import is_dataclass
 from enum import Enum
 from pathlib import PurePath
 from typing import Any
@@ -112,8 +111,8 @@ class View:
         shown: dict[str, Any] = {}
         for name in model.model_fields:
             value = getattr(record, name)
-            if is_dataclass(value):
-                shown[name] = self.settings(value, shapes[name].models[0])  # type: ignore[arg-type]
+            if models := shapes[name].models:
+                shown[name] = self.settings(value, models[0])  # type: ignore[arg-type]
             elif value is not None and value not in ((), {}):
                 shown[name] = self.value(value, shapes[name], name)
         return {name: value for name, value in shown.items() if value != {}}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -56,8 +55,7 @@ _AT_END = ("end of stream", "',' or")
 """Problems that are seen later than where they began."""
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(NamedTuple):
     """A problem, as it is noted: `foreign` text is cleaned of secrets before it is shown."""
 
     mark: Mark

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import httptools
 
@@ -77,7 +77,7 @@ class Request:
 
             self.fields = tuple(_over_http2(fields))
             if self.options is not None:
-                self.options = replace(self.options, alpn=("h2", "http/1.1"))
+                self.options = self.options._replace(alpn=("h2", "http/1.1"))
         lines = [f"{method} {url.path_and_query} HTTP/1.1"]
         lines += [f"{name}: {value}" for name, value in fields.values()]
         self.head = ("\r\n".join(lines) + "\r\n").encode("latin-1")

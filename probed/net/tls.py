@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections import OrderedDict
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from probed.model import Outcome
 from probed.net.identity import IdentityError, load_identity, stamp_of
@@ -16,8 +16,7 @@ NAME_LIMIT = 20
 """Names of a certificate that are kept."""
 
 
-@dataclass(frozen=True, slots=True)
-class TlsOptions:
+class TlsOptions(NamedTuple):
     """What distinguishes one TLS context from another. Paths are PEM files; a key may also be given
     itself.
     """

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 from probed.model import Outcome, Result
 from probed.output.document import check_document, counts, worst_of
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(NamedTuple):
     """The results in the order of the configuration. `started_at` is seconds since the epoch;
     `places` are file and line of each check, by name.
     """
@@ -19,7 +19,7 @@ class Report:
     results: Sequence[Result]
     started_at: float
     duration_s: float
-    places: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    places: Mapping[str, tuple[str, int]] = MappingProxyType({})
 
     @property
     def outcome(self) -> Outcome:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from probed.model import Finding, Outcome, Phase, Result
 from probed.output.document import counts
@@ -16,8 +15,7 @@ _BAR = 32
 _INDENT = "    "
 
 
-@dataclass(frozen=True, slots=True)
-class Style:
+class Style(NamedTuple):
     """How it may look: with colours, with characters beyond ASCII, and with how much detail."""
 
     colour: bool = False

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from probed import Outcome
 
@@ -27,8 +27,7 @@ class Kind(StrEnum):
     CHECK = "check"
 
 
-@dataclass(frozen=True, slots=True)
-class Component:
+class Component(NamedTuple):
     """One part that the document names.
 
     `path` is its place in the document (`circuitBreakers/billing`), `raw` the word of the source.
@@ -45,8 +44,7 @@ class Component:
     unit: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class HealthDocument:
+class HealthDocument(NamedTuple):
     """A health payload. `status` is the document's own word, whatever its components say.
 
     `truncated` says that components were left out: too many, or too deep.
