@@ -84,13 +84,15 @@ class Measurement(NamedTuple):
 
 class Phase(NamedTuple):
     """A named, timed step. `start_s` counts from the start of the run; `error` names the reason
-    if the run failed while this phase was open.
+    if the run failed while this phase was open. `call` says of a step that is one call of the
+    peer what was called, under semantic-convention names.
     """
 
     name: str
     start_s: float
     duration_s: float
     error: str | None = None
+    call: Mapping[str, Scalar] = field(default_factory=dict)
 
 
 class Finding(NamedTuple):

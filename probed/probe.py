@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, MutableMapping
 from contextlib import asynccontextmanager
 from copy import copy
 from functools import cached_property
@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from probed.clock import Clock
 from probed.fields import TARGETS, CertificateAge, Family, HostPort, Latency, Tls, format_duration
 from probed.http import BODY_LIMIT, Request, Response, fetch, follow
+from probed.keep import Closing, Keeper, close
 from probed.model import Evidence, Finding, Kind, Measure, Measurement, Outcome, Scalar
 from probed.net import Family as OneFamily
 from probed.net import Network, Stream, Upgrade
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import httpx2
 
 T = TypeVar("T")
+K = TypeVar("K", bound=Closing)
 
 CERTIFICATE_NOT_AFTER = Measure(
     "probed.tls.certificate.not_after",
@@ -58,6 +60,8 @@ class Probe(BaseModel, ABC):
     kind: ClassVar[str]
     measures: ClassVar[tuple[Measure, ...]] = ()
     reasons: ClassVar[type[Reasons] | None] = None
+    notes: ClassVar[str] = ""
+    """What else `probed explain` says of the kind, such as the rights that it needs."""
     declared: ClassVar[Mapping[str, Measure]] = {}
 
     @classmethod
@@ -87,6 +91,12 @@ class Probe(BaseModel, ABC):
     async def probe(self, run: Run) -> None:
         """Ask. Returning is `ok`; `run.fail` or an exception is `failed`."""
 
+    async def shapes(self, run: Run) -> Mapping[str, Any] | None:  # noqa: ARG002
+        """What the peer's replies look like, by call: keys and types, no values. None of kinds whose
+        replies have no shape. For `probed check --dump-shapes`.
+        """
+        return None
+
 
 class Run(Recorder):
     """One execution of a check, and the handle that the probe writes to.
@@ -95,8 +105,8 @@ class Run(Recorder):
     `family` says over which addresses it connects.
     """
 
-    __slots__ = ("_declared", "family", "findings", "measured", "memory", "network", "sampled", "span_id",
-                 "timeout", "trace_id")  # fmt: skip
+    __slots__ = ("_declared", "family", "findings", "keeper", "measured", "memory", "network",
+                 "sampled", "span_id", "timeout", "trace_id")  # fmt: skip
 
     def __init__(
         self,
@@ -110,6 +120,7 @@ class Run(Recorder):
         timeout: float,
         sampled: bool = False,
         memory: MutableMapping[str, Any] | None = None,
+        keeper: Keeper | None = None,
     ) -> None:
         super().__init__(clock, redactor)
         self._declared = probe.declared
@@ -120,6 +131,7 @@ class Run(Recorder):
         self.sampled = sampled
         self.memory = {} if memory is None else memory
         self.family: OneFamily = "any"
+        self.keeper = keeper
         self.findings: list[Finding] = []
         self.measured: list[Measurement] = []
 
@@ -145,6 +157,22 @@ class Run(Recorder):
             yield stream
         finally:
             stream.close()
+
+    @asynccontextmanager
+    async def kept(self, key: Hashable, make: Callable[[], K]) -> AsyncIterator[K]:
+        """What `make` gives or, in the daemon, what it gave in a run before: a connection, say.
+
+        It is lent to one run at a time. Outside the daemon it is closed at the end of the run, in
+        it when nobody has asked for that key for long.
+        """
+        thing: Any = None if self.keeper is None else self.keeper.take(key)
+        if thing is None:
+            thing = make()
+        try:
+            yield thing
+        finally:
+            if self.keeper is None or not self.keeper.give(key, thing):
+                await close(thing)
 
     async def start_tls(
         self, stream: Stream, tls: Tls, host: str, upgrade: Upgrade | None = None

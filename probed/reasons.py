@@ -19,16 +19,20 @@ _SHAPE = re.compile(r"[a-z][a-z0-9_]*\.[a-z0-9_]+\Z")
 
 
 class Reasons(StrEnum):
-    """Base of the sets of reasons. A member is `NAME = "area.cause", "One sentence for people."`."""
+    """Base of the sets of reasons. A member is `NAME = "area.cause", "One sentence for people."`,
+    with a second sentence where there is something that can be done.
+    """
 
     sentence: str
+    remedy: str
 
-    def __new__(cls, value: str, sentence: str) -> Self:
+    def __new__(cls, value: str, sentence: str, remedy: str = "") -> Self:
         if not _SHAPE.match(value):
             raise ValueError(f"{value!r} is not of the form area.cause")
         member = str.__new__(cls, value)
         member._value_ = value
         member.sentence = sentence
+        member.remedy = remedy
         return member
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -10,6 +11,7 @@ from probed.clock import Clock
 from probed.model import Phase, Scalar
 from probed.redact import Redactor
 
+NO_CALL: Mapping[str, Scalar] = {}
 PHASE_LIMIT = 256
 """Phases that one run may record; what comes after is not written down."""
 
@@ -45,11 +47,12 @@ def utc(seconds: float) -> str:
 class OpenPhase:
     """A phase that goes on; the `with` block is its length."""
 
-    __slots__ = ("duration", "error", "failed", "name", "recorder", "start")
+    __slots__ = ("call", "duration", "error", "failed", "name", "recorder", "start")
 
-    def __init__(self, recorder: Recorder, name: str) -> None:
+    def __init__(self, recorder: Recorder, name: str, call: Mapping[str, Scalar]) -> None:
         self.recorder = recorder
         self.name = name
+        self.call = call
         self.start = 0.0
         self.duration = 0.0
         self.failed = False
@@ -111,9 +114,12 @@ class Recorder:
         self.fault: BaseException | None = None
         """What went wrong already, should the deadline pass while more is found out about it."""
 
-    def phase(self, name: str) -> OpenPhase:
-        """Time the `with` block as a phase of that name; left by an exception, it has failed."""
-        return OpenPhase(self, self.prefix + name)
+    def phase(self, name: str, call: Mapping[str, Scalar] = NO_CALL) -> OpenPhase:
+        """Time the `with` block as a phase of that name; left by an exception, it has failed.
+
+        `call` makes it a CLIENT span with these attributes (`db.operation.name`, ...).
+        """
+        return OpenPhase(self, self.prefix + name, call)
 
     def scope(self, prefix: str) -> Recorder:
         """A recorder for a part of the run: its phases join ours, its facts stay its own."""
@@ -139,7 +145,7 @@ class Recorder:
 
     def finished_phases(self) -> tuple[Phase, ...]:
         return tuple(
-            Phase(p.name, p.start, p.duration, p.error or ("failed" if p.failed else None))
+            Phase(p.name, p.start, p.duration, p.error or ("failed" if p.failed else None), p.call)
             for p in sorted(self.phases, key=_start)
         )
 

@@ -13,6 +13,7 @@ import anyio
 
 from probed.clock import Clock, LoopLag, SystemClock
 from probed.fields import split_address
+from probed.keep import Keeper
 from probed.model import Finding, Measurement, Outcome, Result, Scalar, Severity
 from probed.net import Network, Resolver
 from probed.probe import CERTIFICATE_NOT_AFTER, EndOfRun, Probe, Run
@@ -62,6 +63,8 @@ class Runner:
         self.clock = clock or SystemClock()
         self.redactor = redactor or Redactor()
         self.ids = ids or Ids()
+        self.keeper: Keeper | None = None
+        """What is kept open between runs; only who also sweeps it sets it."""
         self.lag = LoopLag(self.clock)
 
     @classmethod
@@ -149,6 +152,7 @@ class Runner:
             timeout=timeout,
             sampled=sampled,
             memory=memory,
+            keeper=self.keeper,
         )
         started_at = self.clock.time()
         with anyio.move_on_after(timeout) as scope:

@@ -30,7 +30,8 @@ PROGRAMS = {
 _FILES = {"probed/net/resolve.py": {"_stamp", "_read_hosts"}, "probed/net/tls.py": {"get"},
           "probed/net/identity.py": {"check_identity"}}  # fmt: skip
 _MAY_READ = {
-    "os.stat": _FILES,
+    # PyMongo looks whether it is in a container, once for each client.
+    "os.stat": {**_FILES, "pymongo/pool_options.py": {"get_container_env_info"}},
     "io.BufferedReader.read": _FILES,
     "io.TextIOWrapper.read": _FILES,
     "os.read": {"probed/telemetry/process.py": {"memory"}},

@@ -21,6 +21,7 @@ from probed.config import Check, Config
 from probed.control.server import ControlServer
 from probed.control.server import bind as bind_control
 from probed.history import History
+from probed.keep import Keeper
 from probed.model import Result, Transition, Verdict
 from probed.net import Network
 from probed.offline import References
@@ -76,6 +77,7 @@ class App:
         self.config = config
         self.clock = clock or SystemClock()
         self.runner = Runner.of(config, clock=self.clock, network=network)
+        self.runner.keeper = self.keeper = Keeper(self.clock)
         self.pipeline = Pipeline(
             config, self.clock, self.runner.network, version=__version__, environ=environ
         )
@@ -123,6 +125,7 @@ class App:
                     probing.start_soon(self.scheduler.run)
                     probing.start_soon(self.runner.lag.watch, self.board.lagged)
                     probing.start_soon(self._keep)
+                    probing.start_soon(self.keeper.sweep)
                     probing.start_soon(self.reloader.watch)
                     self._ready = True
                     self.started.set()
@@ -130,6 +133,7 @@ class App:
                     await self._stopping.wait()
                     self._ready = False
                     probing.cancel_scope.cancel()
+                await self.keeper.close()
                 for listener in listeners:
                     listener.stop()
                 with anyio.move_on_after(SAVE_SECONDS):

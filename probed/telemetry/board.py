@@ -164,7 +164,7 @@ class Board:
             _observe_phases(row)
         if outcome != "unknown":
             row.generation += 1
-        if result.measures:
+        if result.measures or result.previous is not None:
             self._measured.take(row, result, ended)
 
     def judge(self, name: str, state: CheckState, *, held: bool = False) -> None:

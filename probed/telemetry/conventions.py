@@ -15,6 +15,9 @@ DEPLOYMENT_ENVIRONMENT_NAME = "deployment.environment.name"
 LOCATION = "probed.location"
 
 ERROR_TYPE = "error.type"
+DB_OPERATION_NAME = "db.operation.name"
+DB_NAMESPACE = "db.namespace"
+DB_COLLECTION_NAME = "db.collection.name"
 SYNTHETIC_TYPE = "user_agent.synthetic.type"
 SYNTHETIC_TEST = "test"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from probed.model import Kind, Measure, Result
+from probed.model import Kind, Measure, Measurement, Result
 from probed.probe import CERTIFICATE_NOT_AFTER
 from probed.telemetry.own import Own
 from probed.telemetry.series import (
@@ -60,7 +60,7 @@ class Measured:
     def take(self, row: CheckRow, result: Result, ended: float) -> None:
         generation = row.generation
         slots = row.measures
-        for measurement in result.measures:
+        for measurement in _all(result):
             value = measurement.value
             measure = measurement.measure
             slot = slots.get(measure.name)
@@ -158,3 +158,12 @@ def _cells(slot: MeasureRow) -> Sequence[Cell]:
 
 def _shape(measure: Measure) -> tuple[str, Kind, tuple[float, ...]]:
     return measure.unit, measure.kind, measure.buckets
+
+
+def _all(result: Result) -> Sequence[Measurement]:
+    """What was measured, and what earlier attempts have counted: nobody counts that again."""
+    previous = result.previous
+    if previous is None:
+        return result.measures
+    counted = (m for m in _all(previous) if m.measure.kind is Kind.COUNTER)
+    return (*counted, *result.measures)

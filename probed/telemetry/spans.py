@@ -1,8 +1,8 @@
 """Spans of a Result, built after the run with the ids that the run carried.
 
 The root is of kind CLIENT: its id went out in `traceparent`, so a traced peer's SERVER span is its
-child, and service graphs draw an edge for such a pair only. Phases are INTERNAL children of it with
-their real times. Success leaves the status unset, as do `degraded` and `unknown`; `failed` is ERROR
+child, and service graphs draw an edge for such a pair only. Phases are children of it with their
+real times: INTERNAL, or CLIENT with the attributes of its convention where the phase is a call. Success leaves the status unset, as do `degraded` and `unknown`; `failed` is ERROR
 with the reason as `error.type`. There are no span events.
 """
 
@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags
 from opentelemetry.trace.status import Status, StatusCode
 
-from probed.model import Outcome, Result
+from probed.model import Outcome, Phase, Result
 from probed.telemetry import conventions as names
 from probed.telemetry.sdk import nanoseconds, scope
 
@@ -91,14 +91,15 @@ class Spans:
             # From the root's id, so that the same run sent twice has the same spans.
             span_id = (root_id + index * _GOLDEN) & _MASK or 1
             began = start + phase.start_s
-            attributes = {names.PHASE: _text(phase.name), names.CHECK: check}
+            attributes = _called(phase) | {names.PHASE: _text(phase.name), names.CHECK: check}
             if phase.error is not None:
                 attributes[names.ERROR_TYPE] = str(phase.error)
             spans.append(
                 ReadableSpan(
-                    name=_text(phase.name),
+                    name=_name(phase),
                     context=SpanContext(trace_id, span_id, is_remote=False, trace_flags=_SAMPLED),
                     parent=root,
+                    kind=SpanKind.CLIENT if phase.call else SpanKind.INTERNAL,
                     resource=self._resource,
                     attributes=attributes,
                     status=_UNSET if phase.error is None else Status(StatusCode.ERROR),
@@ -108,6 +109,26 @@ class Spans:
                 )
             )
         return spans
+
+
+def _name(phase: Phase) -> str:
+    """Of a database call the convention's `{db.operation.name} {target}`, else the phase's own."""
+    operation = phase.call.get(names.DB_OPERATION_NAME)
+    if operation is None:
+        return _text(phase.name)
+    namespace, collection = (
+        phase.call.get(key) for key in (names.DB_NAMESPACE, names.DB_COLLECTION_NAME)
+    )
+    target = f"{namespace}.{collection}" if collection else namespace
+    return _text(f"{operation} {target}")
+
+
+def _called(phase: Phase) -> dict[str, str | bool | int | float]:
+    return {
+        key: _text(value) if isinstance(value, str) else value
+        for key, value in phase.call.items()
+        if value is not None
+    }
 
 
 def _text(text: str) -> str:

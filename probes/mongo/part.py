@@ -1,0 +1,121 @@
+"""One node's part of a run: it names the node where there are several, and judges nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from probed import HostPort, Measure, Outcome, ProbeError, Reasons, Recorder, Run
+from probes.mongo.reading import Document, documents
+from probes.mongo.settings import Bounds, Lag, Longest
+
+NOTHING: Mapping[str, Any] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One command: its name is the document's first key. `right` is what our user needs for it;
+    `budget` are the seconds that it may take.
+    """
+
+    database: str
+    command: Mapping[str, Any]
+    right: str
+    budget: float = 1.0
+    collection: str = ""
+
+    @property
+    def operation(self) -> str:
+        return next(iter(self.command))
+
+
+class CommandError(ProbeError):
+    """The server answered a command with an error. The errmsg is not kept: it may hold anything."""
+
+    def __init__(self, reason: Reasons, message: str | None, level: Outcome, code: int) -> None:
+        super().__init__(reason, message, level=level)
+        self.code = code
+
+
+class Lost(ProbeError):  # noqa: N818  # a state of the connection, too
+    """The connection is no good any more, or could not be made."""
+
+
+class Ask(Protocol):
+    """Sends a command as the phase of that name; raises ProbeError, a CommandError where the server
+    answered with an error.
+    """
+
+    def __call__(self, phase: str, call: Call) -> Awaitable[Document]: ...
+
+
+async def more(ask: Ask, phase: str, call: Call) -> list[Document]:
+    """Documents that only add to what is known: none where the server does not give them."""
+    try:
+        return documents(await ask(phase, call), "cursor", "firstBatch")
+    except (CommandError, Lost):
+        return []
+
+
+@dataclass(slots=True)
+class Part:
+    """What is found of one node. `role` is what it said it is: standalone, primary, secondary,
+    arbiter, mongos or other; empty as long as it has not answered.
+    """
+
+    run: Run
+    recorder: Recorder
+    address: HostPort
+    named: bool
+    memory: MutableMapping[str, Any]
+    role: str = ""
+    hello: Document = field(default_factory=dict)
+    members: Document | None = None
+    found: list[tuple[Outcome, Reasons, str | None, Mapping[str, Any]]] = field(
+        default_factory=list
+    )
+
+    def measure(self, measure: Measure, value: float | None, **attributes: str) -> None:
+        """Give it its value, of this node; attributes with a dot are written with `__`."""
+        if value is not None:
+            named = {key.replace("__", "."): text for key, text in attributes.items()}
+            where = {"server.address": self.address.host, "server.port": str(self.address.port)}
+            self.run.measure(measure.name, value, where | named)
+
+    def find(
+        self,
+        level: Outcome,
+        reason: Reasons,
+        message: str | None = None,
+        evidence: Mapping[str, Any] = NOTHING,
+    ) -> None:
+        self.found.append((level, reason, message, evidence))
+
+    def judge(
+        self,
+        value: float,
+        bounds: Bounds | Longest | Lag,
+        reason: Reasons,
+        tell: Callable[[float], str],
+        evidence: Mapping[str, Any] = NOTHING,
+    ) -> None:
+        """Find the reason where the value is above a bound; `tell` is given the bound."""
+        for level, bound in (
+            (Outcome.FAILED, bounds.failed_above),
+            (Outcome.DEGRADED, bounds.degraded_above),
+        ):
+            if bound is not None and value > bound:
+                self.find(level, reason, tell(bound), evidence)
+                return
+
+    def flush(self, soften: Callable[[Outcome, Reasons], Outcome]) -> None:
+        """Hand over what was found."""
+        for level, reason, message, evidence in self.found:
+            said = message or reason.sentence
+            self.run.find(
+                soften(level, reason),
+                reason,
+                f"{self.address}: {said}" if self.named else said,
+                evidence=evidence,
+            )

@@ -1,0 +1,249 @@
+"""One run: all nodes at the same time, each by its phases. Imports the driver."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from probed import Fault, HostPort, Outcome, ProbeError, Reason, Reasons, Recorder, Run
+from probes.mongo import operations, replica, saturation, slow
+from probes.mongo.node import HELLO, Login, Node
+from probes.mongo.part import CommandError, Part
+from probes.mongo.reading import Document, number, shape
+from probes.mongo.reasons import MongoReason
+from probes.mongo.settings import MongoTls
+from probes.mongo.uri import NODES, PORT
+
+if TYPE_CHECKING:
+    from probes.mongo.probe import MongoProbe
+
+NOT_REPLICATED = {76, 94}
+"""NoReplicationEnabled, NotYetInitialized."""
+_SERVING = {"standalone", "primary", "mongos"}
+_REACHING = ("connect.", "dns.", "timeout.")
+_OF_ONE = {MongoReason.TIMEOUT, MongoReason.SHUTTING_DOWN, MongoReason.STATE}
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Plan:
+    """Whom to ask, and as whom."""
+
+    nodes: tuple[HostPort, ...]
+    login: Login
+    tls: MongoTls | None
+
+    def key(self, node: HostPort) -> tuple[object, ...]:
+        tls = self.tls
+        return ("mongo", str(node), self.login, tls and (tls.options, tls.server_name))
+
+
+async def plan(probe: MongoProbe, run: Run) -> Plan:
+    """The nodes: as written, or as the SRV records say. Raises ProbeError `dns.*`."""
+    uri = probe.connection
+    nodes, source = uri.nodes, uri.options.get("authSource", "")
+    tls = probe.encryption
+    if uri.srv:
+        nodes = await _srv(run, uri.srv, uri.options.get("srvServiceName", "mongodb"))
+        source = source or await _source(run, uri.srv)
+    password = probe.password
+    if uri.password and uri.password in run.clean(uri.password):
+        run.redactor.learn([uri.password])  # what was read as a secret is the whole string
+    username = probe.username or uri.username
+    return Plan(
+        nodes,
+        Login(
+            username,
+            uri.password if password is None else password.get_secret_value(),
+            source or uri.database or "admin",
+            uri.options.get("authMechanism", ""),
+        ),
+        tls,
+    )
+
+
+async def _srv(run: Run, name: str, service: str) -> tuple[HostPort, ...]:
+    with run.phase("resolve"):
+        records = await run.network.resolver.query(f"_{service}._tcp.{name}", "SRV")
+    domain = name.partition(".")[2].rstrip(".").lower()
+    nodes = []
+    for record in records:
+        parts = record.split()
+        host = parts[3].rstrip(".").lower() if len(parts) == 4 else ""
+        if not host.endswith(f".{domain}"):
+            # Initial DNS Seedlist Discovery: others could lead our password elsewhere.
+            raise ProbeError(Reason.DNS_MISMATCH, "An SRV record leads out of the domain.")
+        nodes.append(HostPort(host, int(parts[2]) or PORT))
+    return tuple(sorted(dict.fromkeys(nodes), key=str)[:NODES])
+
+
+async def _source(run: Run, name: str) -> str:
+    """The authSource that the TXT record gives; it may give that and replicaSet, no more."""
+    try:
+        with run.phase("resolve"):
+            records = await run.network.resolver.query(name, "TXT")
+    except ProbeError:
+        return ""
+    for option in "".join(records[0].split('"')[1::2]).split("&") if records else ():
+        key, _, value = option.partition("=")
+        if key.lower() == "authsource":
+            return value
+    return ""
+
+
+async def run_round(probe: MongoProbe, run: Run) -> None:
+    """Ask all nodes, judge each, then the set that they are."""
+    planned = await plan(probe, run)
+    several = len(planned.nodes) > 1
+    kept = {str(node): run.memory.get(str(node)) for node in planned.nodes}
+    run.memory.clear()
+    run.memory.update({name: each if isinstance(each, dict) else {} for name, each in kept.items()})
+    parts = [
+        Part(
+            run,
+            run.scope(f"node/{node}/") if several else run,
+            node,
+            several,
+            run.memory[str(node)],
+        )
+        for node in planned.nodes
+    ]
+    if several:
+        async with anyio.create_task_group() as tasks:
+            for part in parts:
+                tasks.start_soon(_ask_node, probe, planned, part)
+    else:
+        await _ask_node(probe, planned, parts[0])
+    replica.judge(parts, probe.lag, probe.delayed)
+    served = any(part.role in _SERVING for part in parts)
+    for part in parts:
+        part.flush(_softened if several and served else _as_it_is)
+    seen = [c for part in parts if (c := part.recorder.certificate) is not None]
+    run.certificate = min(seen, key=lambda c: c.not_after, default=None)
+    run.judge_certificate(probe.certificate)
+
+
+def _as_it_is(level: Outcome, reason: Reasons) -> Outcome:  # noqa: ARG001
+    return level
+
+
+def _softened(level: Outcome, reason: Reasons) -> Outcome:
+    """One of several that cannot be reached is `degraded`, as long as another one serves."""
+    of_one = reason.startswith(_REACHING) or reason in _OF_ONE
+    return Outcome.DEGRADED if of_one and level is Outcome.FAILED else level
+
+
+async def _ask_node(probe: MongoProbe, planned: Plan, part: Part) -> None:
+    run, recorder = part.run, part.recorder
+
+    def make() -> Node:
+        return Node(part.address, planned.login, planned.tls)
+
+    async with run.kept(planned.key(part.address), make) as node:
+        answer = await run.attempt(recorder, lambda: _phases(probe, part, node))
+        if isinstance(answer, Fault):
+            await node.aclose()
+            part.find(answer.level, answer.reason, _told(recorder, answer), _where(recorder))
+
+
+def _told(recorder: Recorder, fault: Fault) -> str:
+    if isinstance(recorder, Run) and fault.message == fault.reason.sentence:
+        return recorder.explain(fault.reason)
+    return fault.message
+
+
+def _where(recorder: Recorder) -> dict[str, Any]:
+    if isinstance(recorder, Run):
+        return recorder.context()
+    phase = recorder.failed_phase
+    return {"phase": phase.name} if phase else {}
+
+
+async def _phases(probe: MongoProbe, part: Part, node: Node) -> None:
+    part.hello = await node.open(part)
+    part.role = role_of(part.hello)
+    part.recorder.fact("db.system.name", "mongodb")
+    part.recorder.fact("probed.mongodb.role", part.role)
+    ask = partial(node.ask, part)
+    if part.role == "arbiter":  # it holds no data and no users
+        return
+    await _step(part, lambda: saturation.judge(part, ask, probe.connections))
+    await _step(
+        part,
+        lambda: operations.judge(
+            part,
+            ask,
+            long_after=probe.long_running_after,
+            active=probe.active_operations,
+            long_running=probe.long_running,
+            bound=probe.longest,
+            waiters=probe.lock_waiters,
+        ),
+    )
+    if part.role != "mongos" and part.hello.get("setName"):
+        await _step(part, lambda: replica.look(part, ask))
+    for database in probe.databases:
+        await slow.SlowOps(part, ask, database, probe.slow_above, probe.slow_operations).judge()
+
+
+def role_of(hello: Document) -> str:
+    """What the node says it is."""
+    if hello.get("msg") == "isdbgrid":
+        return "mongos"
+    if not hello.get("setName"):
+        return "standalone" if not hello.get("isreplicaset") else "other"
+    if hello.get("arbiterOnly") is True:
+        return "arbiter"
+    if hello.get("isWritablePrimary") is True or hello.get("ismaster") is True:
+        return "primary"
+    return "secondary" if hello.get("secondary") is True else "other"
+
+
+async def _step(part: Part, judge: Callable[[], Any]) -> None:
+    """What the server refuses is found, and the rest still judged."""
+    try:
+        await judge()
+    except CommandError as error:
+        if error.code not in NOT_REPLICATED:
+            part.find(error.level, error.reason, error.message)
+
+
+async def shapes(probe: MongoProbe, run: Run) -> dict[str, Any]:
+    """Keys and types of what each command replies, by node and command; no values."""
+    planned = await plan(probe, run)
+    found: dict[str, Any] = {}
+    for address in planned.nodes:
+        node = Node(address, planned.login, planned.tls)
+        part = Part(run, run.scope(f"node/{address}/"), address, named=True, memory={})
+        try:
+            hello = await node.open(part)
+            mongos = role_of(hello) == "mongos"
+            calls = [
+                HELLO,
+                saturation.command(number(hello, "maxWireVersion") or 0),
+                operations.counts(0, mongos=mongos),
+                operations.longest(0, mongos=mongos),
+                replica.CALL,
+            ]
+            for database in probe.databases:
+                calls += [
+                    slow.profile(database),
+                    slow.counts(database, 0, 1 << 40, probe.slow_above * 1000),
+                    slow.shapes(database, 0, 1 << 40, 0),
+                ]
+            replies: dict[str, Any] = {}
+            for call in calls:
+                name = f"{call.operation} {call.database}"
+                while name in replies:
+                    name += " (again)"
+                try:
+                    replies[name] = shape(await node.ask(part, call.operation, call))
+                except ProbeError as error:
+                    replies[name] = f"{error.reason}"
+            found[str(address)] = replies
+        finally:
+            await node.aclose()
+    return found
