@@ -51,6 +51,7 @@ class Server:
 
     def __init__(self, servers: Servers, persona: Mapping[str, Any]) -> None:
         self._servers = servers
+        self.stopped = False
         self.port: int = servers.tell(start=persona)["port"]
         self.address = HostPort("127.0.0.1", self.port)
 
@@ -66,7 +67,9 @@ class Server:
         return self._servers.tell(port=self.port, counts=1)
 
     def stop(self) -> None:
-        self._servers.tell(port=self.port, stop=1)
+        if not self.stopped:
+            self._servers.tell(port=self.port, stop=1)
+        self.stopped = True
 
 
 @pytest.fixture(scope="session")
