@@ -5,6 +5,8 @@ nothing else. Codes: src/mongo/base/error_codes.yml of the server.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from bson.errors import BSONError
 from pymongo.errors import (
@@ -12,6 +14,7 @@ from pymongo.errors import (
     ConfigurationError,
     ConnectionFailure,
     NetworkTimeout,
+    NotPrimaryError,
     OperationFailure,
     ProtocolError,
     PyMongoError,
@@ -41,7 +44,10 @@ _NAME = re.compile(r"[A-Za-z0-9]{1,64}\Z")
 def explain(error: Exception, right: str) -> ProbeError:
     """What to raise instead. `right` is the privilege that the command needs."""
     if isinstance(error, OperationFailure):
-        return _refused(error, right)
+        return _refused(error, error.code or 0, error.details, right)
+    if isinstance(error, NotPrimaryError) and isinstance(error.details, Mapping):
+        # What the driver takes for a sign that it must look for another server.
+        return _refused(error, error.details.get("code"), error.details, right)
     if isinstance(error, WaitQueueTimeoutError):
         return Lost(MongoReason.OVERLOADED)
     if isinstance(error, BSONError | ProtocolError):
@@ -57,9 +63,11 @@ def explain(error: Exception, right: str) -> ProbeError:
     raise error
 
 
-def _refused(error: OperationFailure, right: str) -> CommandError:
-    code = error.code or 0
-    details = error.details or {}
+def _refused(
+    error: PyMongoError, code: object, details: Mapping[str, Any] | None, right: str
+) -> CommandError:
+    code = code if isinstance(code, int) else 0
+    details = details or {}
     name = details.get("codeName")
     named = f"{code} {name}" if isinstance(name, str) and _NAME.match(name) else str(code)
     if code == _ATLAS:

@@ -9,7 +9,8 @@ Commands are read from standard input, one extended JSON document a line; each i
     {"start": {persona}}                    -> {"port": 40001}
     {"port": 40001, "set": {part}}          -> {}          replace these parts of the persona
     {"port": 40001, "insert": [docs], "db"} -> {}          into that database's `system.profile`
-    {"port": 40001, "counts": 1}            -> {"hello": 3, "saslStart": 1, ...}
+    {"port": 40001, "run": [db, command]}   -> {}          as a client would
+    {"port": 40001, "counts": 1}            -> {"hello": 3, "login": 1, ...}
     {"port": 40001, "stop": 1}              -> {}
 
 A persona has `hello` (fields to replace; null removes), `replies` and `errors` ([code, name, text]) by
@@ -61,6 +62,8 @@ def obey(told: dict[str, Any]) -> dict[str, Any]:
         personas[port].update(told["set"])
     elif "insert" in told:
         servers[port].storage.insert(told["db"], "system.profile", told["insert"])
+    elif "run" in told:
+        run(port, [told["run"]])
     elif "counts" in told:
         return dict(counts[port])
     elif "stop" in told:
@@ -81,14 +84,18 @@ def start(persona: dict[str, Any]) -> int:
         name, password = persona["user"]
         create = {"createUser": name, "pwd": password, "roles": ["root"]}
         script.append(["admin", {**create, "mechanisms": ["SCRAM-SHA-256"]}])
-    if script:
-        with pymongo.MongoClient("127.0.0.1", port, directConnection=True) as client:
-            for database, command in script:
-                client[database].command(command)
+    run(port, script)
     server.require_auth = "user" in persona
     counts[port].clear()
     personas[port].update(persona)
     return port
+
+
+def run(port: int, script: list[Any]) -> None:
+    if script:
+        with pymongo.MongoClient("127.0.0.1", port, directConnection=True) as client:
+            for database, command in script:
+                client[database].command(command)
 
 
 def stop(port: int) -> None:
@@ -113,6 +120,8 @@ def overlaid(name: str, original: Any) -> Any:
         elif name in {"isMaster", "ismaster"}:
             key = "hello"
         counts[port][key] += 1
+        # A driver begins to log in with its first hello, to save a round trip.
+        counts[port]["login"] += name == "saslStart" or "speculativeAuthenticate" in document
         error = persona.get("errors", {}).get(key)
         if error is not None:
             code, code_name, text = error
