@@ -101,7 +101,9 @@ class SlowOps:
         self._database = database
         self._slow_ms = slow_s * 1000
         self._bounds = bounds
-        databases: MutableMapping[str, Any] = part.memory.setdefault("slow", {})
+        known = part.memory.get("slow")
+        databases: dict[str, Any] = known if isinstance(known, dict) else {}
+        part.memory["slow"] = databases
         kept = databases.get(database)
         self._memory: MutableMapping[str, Any] = kept if isinstance(kept, dict) else {}
         databases[database] = self._memory

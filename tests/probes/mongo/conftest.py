@@ -62,6 +62,10 @@ class Server:
         """Write to the database's `system.profile`, as the profiler would."""
         self._servers.tell(port=self.port, insert=list(entries), db=database)
 
+    def run(self, database: str, command: Mapping[str, Any]) -> None:
+        """Run a command as a client would."""
+        self._servers.tell(port=self.port, run=[database, command])
+
     def counts(self) -> dict[str, int]:
         """How often each command was sent."""
         return self._servers.tell(port=self.port, counts=1)
@@ -70,7 +74,7 @@ class Server:
         """Have it fail that command of ours (a failpoint of MongoDB's own)."""
         data |= {"failCommands": [name], "appName": "probed"}
         command = {"configureFailPoint": "failCommand", "mode": {"times": times}, "data": data}
-        self._servers.tell(port=self.port, run=["admin", command])
+        self.run("admin", command)
 
     def stop(self) -> None:
         if not self.stopped:

@@ -61,7 +61,8 @@ def obey(told: dict[str, Any]) -> dict[str, Any]:
     if "set" in told:
         personas[port].update(told["set"])
     elif "insert" in told:
-        servers[port].storage.insert(told["db"], "system.profile", told["insert"])
+        for each in told["insert"]:  # one by one: what comes in one batch does not roll over
+            servers[port].storage.insert(told["db"], "system.profile", [each])
     elif "run" in told:
         run(port, [told["run"]])
     elif "counts" in told:
