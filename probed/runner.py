@@ -141,19 +141,7 @@ class Runner:
         severity: Severity = Severity.P2,
     ) -> Result:
         """Run the probe once, within `timeout` seconds. Never raises but for cancellation."""
-        self.network.resolver.prepare(probe.host)
-        run = Run(
-            probe,
-            clock=self.clock,
-            network=self.network,
-            redactor=self.redactor,
-            trace_id=trace_id or self.ids.trace(),
-            span_id=self.ids.span(),
-            timeout=timeout,
-            sampled=sampled,
-            memory=memory,
-            keeper=self.keeper,
-        )
+        run = self._begin(probe, timeout, memory, trace_id, sampled=sampled)
         started_at = self.clock.time()
         with anyio.move_on_after(timeout) as scope:
             try:
@@ -165,6 +153,37 @@ class Runner:
         if scope.cancelled_caught:
             self._late(run)
         return self._result(probe, name, run, started_at, labels, severity)
+
+    async def shapes(self, check: Check) -> Mapping[str, Any] | None:
+        """What the peer's replies look like; see `Probe.shapes`. Raises what a run would judge, and
+        TimeoutError.
+        """
+        run = self._begin(check.probe, check.timeout, None, None, sampled=False)
+        with anyio.fail_after(check.timeout):
+            return await check.probe.shapes(run)
+
+    def _begin(
+        self,
+        probe: Probe,
+        timeout: float,
+        memory: MutableMapping[str, Any] | None,
+        trace_id: str | None,
+        *,
+        sampled: bool,
+    ) -> Run:
+        self.network.resolver.prepare(probe.host)
+        return Run(
+            probe,
+            clock=self.clock,
+            network=self.network,
+            redactor=self.redactor,
+            trace_id=trace_id or self.ids.trace(),
+            span_id=self.ids.span(),
+            timeout=timeout,
+            sampled=sampled,
+            memory=memory,
+            keeper=self.keeper,
+        )
 
     def _judge(self, name: str, run: Run, error: Exception) -> None:
         if isinstance(error, ExceptionGroup) and error.split(EndOfRun)[1] is None:

@@ -11,7 +11,17 @@ from typing import Any
 import click
 from click.exceptions import Exit
 
-from probed.cli.commands import check, config, demo, drain, list_checks, reload, run, status
+from probed.cli.commands import (
+    check,
+    config,
+    demo,
+    drain,
+    explain,
+    list_checks,
+    reload,
+    run,
+    status,
+)
 from probed.version import __version__
 
 UNKNOWN = 3
@@ -49,6 +59,7 @@ cli.add_command(check)
 cli.add_command(config)
 cli.add_command(demo)
 cli.add_command(drain)
+cli.add_command(explain)
 cli.add_command(list_checks)
 cli.add_command(reload)
 cli.add_command(run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import time
 from collections.abc import Callable, Sequence
 
@@ -15,6 +16,7 @@ from probed.config import Check, Config, SelectionError
 from probed.config import select as config_select
 from probed.fields import parse_duration
 from probed.model import Outcome, Result
+from probed.reasons import ProbeError, Reason, classify
 from probed.runner import Runner
 
 _EXIT = {Outcome.OK: 0, Outcome.DEGRADED: 1, Outcome.FAILED: 2, Outcome.UNKNOWN: 3}
@@ -75,6 +77,24 @@ def run(
             raise
     report = writer.finish(started_at, time.monotonic() - begun)
     return _EXIT[report.outcome]
+
+
+def dump_shapes(config: Config, checks: Sequence[Check]) -> int:
+    """Print what the peers of the checks reply: keys and types. 3 where one could not be asked."""
+    runner = Runner.of(config)
+    found: dict[str, object] = {}
+    code = 0
+    for check in checks:
+        try:
+            shapes = anyio.run(runner.shapes, check)
+        except TimeoutError:
+            found[check.name], code = Reason.TIMEOUT_RUN.sentence, 3
+        except (ProbeError, OSError) as error:
+            found[check.name], code = str(classify(error)[0]), 3
+        else:
+            found[check.name] = "replies of this kind have no shapes" if shapes is None else shapes
+    click.echo(config.redactor.redact(json.dumps(found, indent=2)))
+    return code
 
 
 async def run_all(

@@ -45,6 +45,10 @@ BAD_CONFIGURATION = 78
 )
 @click.option("-v", "--verbose", is_flag=True, help="Show phases, evidence and measures.")
 @click.option(
+    "--dump-shapes", "shapes", is_flag=True,
+    help="Judge nothing: print as JSON what the peers' replies look like, keys and types, no values.",
+)  # fmt: skip
+@click.option(
     "--daemon", is_flag=True,
     help="Have the running daemon do it, with its configuration; results count as its own.",
 )  # fmt: skip
@@ -59,6 +63,7 @@ def check(
     until: str | None,
     deadline: str | None,
     verbose: bool,
+    shapes: bool,
     daemon: bool,
     socket: str | None,
     path: str | None,
@@ -78,6 +83,8 @@ def check(
         raise click.UsageError("name the checks to run, or say --tag or --all")
     parsed = parse_outputs(outputs)
     if daemon:
+        if shapes:
+            raise click.UsageError("--dump-shapes goes not with --daemon")
         if path is not None or until is not None:
             raise click.UsageError("--daemon goes with neither -c nor --until")
         from probed.cli import control  # noqa: PLC0415
@@ -89,9 +96,22 @@ def check(
         raise click.UsageError("--deadline goes with --until ok")
     from probed.cli import checking  # noqa: PLC0415
 
+    if shapes:
+        return checking.dump_shapes(
+            config, checking.select(config, names, tags, everything=everything)
+        )
     patience = 0.0 if until is None else checking.parse_deadline(deadline or "2m")
     selected = checking.select(config, names, tags, everything=everything)
     return checking.run(config, selected, outputs=parsed, verbose=verbose, patience=patience)
+
+
+@click.command()
+@click.argument("kind")
+def explain(*, kind: str) -> None:
+    """Say what a kind of probe asks, its settings, what it finds, and what it needs."""
+    from probed.cli import explaining  # noqa: PLC0415
+
+    explaining.explain(kind)
 
 
 @click.command()

@@ -117,5 +117,5 @@ class Part:
                 soften(level, reason),
                 reason,
                 f"{self.address}: {said}" if self.named else said,
-                evidence=evidence,
+                evidence=evidence or ({"remedy": reason.remedy} if reason.remedy else {}),
             )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Annotated, Any, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
-from probed import CertificateAge, Duration, HostPort, Probe, Run
+from probed import CertificateAge, Duration, Probe, Run
 from probes.mongo import measures
 from probes.mongo.reasons import MongoReason
 from probes.mongo.settings import (
@@ -21,7 +21,7 @@ from probes.mongo.settings import (
     MongoTls,
     SlowOperations,
 )
-from probes.mongo.uri import PORT, MongoUri, parse
+from probes.mongo.uri import PORT, MongoUri, node_of, parse
 
 ROLE = """\
 The user to create, with no more rights than are used. It reads no data and writes nothing:
@@ -87,6 +87,20 @@ class MongoProbe(Probe):
     delayed: Annotated[tuple[str, ...], Field(max_length=50)] = ()
     """Members, as `host:port` of the set's configuration, that are behind on purpose."""
 
+    @field_validator("uri")
+    @classmethod
+    def _readable(cls, uri: SecretStr | None) -> SecretStr | None:
+        if uri is not None:
+            parse(uri.get_secret_value())
+        return uri
+
+    @field_validator("hostname")
+    @classmethod
+    def _a_host(cls, host: str | None) -> str | None:
+        if host is not None:
+            node_of(host, PORT)
+        return host
+
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if (self.uri is None) == (self.hostname is None):
@@ -111,9 +125,7 @@ class MongoProbe(Probe):
         """What `uri`, or `host` and `port`, say."""
         if self.uri is not None:
             return parse(self.uri.get_secret_value())
-        host = self.hostname or ""
-        bracketed = f"[{host}]" if ":" in host and not host.startswith("[") else host
-        return MongoUri(nodes=(HostPort.parse(f"{bracketed}:{self.port}"),))
+        return MongoUri(nodes=(node_of(self.hostname or "", self.port),))
 
     @cached_property
     def encryption(self) -> MongoTls | None:

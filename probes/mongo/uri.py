@@ -74,6 +74,13 @@ def parse(text: str) -> MongoUri:
     )
 
 
+def node_of(host: str, port: int) -> HostPort:
+    """A host, IPv6 with or without brackets, and a port. Raises PydanticCustomError."""
+    bracketed = f"[{host}]" if ":" in host and not host.startswith("[") else host
+    node: HostPort = HostPort.parse(f"{bracketed}:{port}")
+    return node
+
+
 def _nodes(hosts: str) -> tuple[HostPort, ...]:
     nodes = tuple(dict.fromkeys(_node(host) for host in hosts.split(",")))
     if len(nodes) > NODES:

@@ -1,0 +1,59 @@
+"""`probed explain`: what a kind asks, its settings, what it can find and what to do about it."""
+
+from __future__ import annotations
+
+import inspect
+from difflib import get_close_matches
+from textwrap import fill, indent
+
+import click
+
+from probed.config.shape import key_of
+from probed.model import Measure
+from probed.probe import Probe
+from probed.reasons import Reasons
+from probed.registry import Registry
+
+WIDTH = 100
+
+
+def explain(kind: str) -> None:
+    """Print it. Raises click.UsageError where there is no such kind."""
+    registry = Registry()
+    kinds = list(registry.kinds())
+    if kind not in kinds:
+        close = get_close_matches(kind, kinds, 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(kinds))}"
+        raise click.UsageError(f"there is no kind {kind!r}; {hint}")
+    probe = registry.load(kind)
+    parts = [fill(f"{kind}: {inspect.cleandoc(probe.__doc__ or '')}", WIDTH), _settings(probe)]
+    if probe.measures:
+        parts.append("Measures\n" + "\n".join(map(_measure, probe.measures)))
+    if probe.reasons is not None:
+        parts.append(
+            "What it finds, beside what all kinds do\n" + "\n".join(map(_reason, probe.reasons))
+        )
+    if probe.notes:
+        parts.append(probe.notes.rstrip())
+    click.echo("\n\n".join(parts))
+
+
+def _settings(probe: type[Probe]) -> str:
+    lines = ["Settings"]
+    for name, info in probe.model_fields.items():
+        needed = "  (needed)" if info.is_required() else ""
+        lines += [f"  {key_of(name, info)}{needed}", _text(info.description or "")]
+    return "\n".join(lines)
+
+
+def _measure(measure: Measure) -> str:
+    unit = f"  [{measure.unit}]" if measure.unit else ""
+    return f"  {measure.name}{unit}\n{_text(measure.help)}"
+
+
+def _reason(reason: Reasons) -> str:
+    return f"  {reason.value}\n{_text(f'{reason.sentence} {reason.remedy}'.strip())}"
+
+
+def _text(text: str) -> str:
+    return indent(fill(" ".join(text.split()), WIDTH - 6), " " * 6)
