@@ -23,6 +23,7 @@ from anyio.streams.tls import TLSStream
 
 from probed.demo.collector import Collector
 from probed.demo.gateway import Billing, Catalog, Gateway
+from probed.demo.mongo import Mongo
 from probed.demo.peer import Check, DemoUnavailable, HttpPeer, Peer, Setting, TcpPeer
 from probed.demo.wire import HOST, NOT_FOUND, Response, serve_http
 
@@ -195,5 +196,14 @@ class Names(Peer):
         ]
 
 
-PEERS: tuple[type[Peer], ...] = (Gateway, Billing, Catalog, TlsEndpoint, Banner, Names, Collector)
+PEERS: tuple[type[Peer], ...] = (
+    Gateway,
+    Billing,
+    Catalog,
+    TlsEndpoint,
+    Banner,
+    Names,
+    Mongo,
+    Collector,
+)
 """In the order of their checks in the configuration."""

@@ -18,13 +18,27 @@ SENTENCES = {
     "upstream": ["gateway.upstream_down: Asked directly, an upstream fails: billing"],
     "tls": ["tls.expired: The certificate expired on 20"],
     "slow": ["http.slow: The answer took 15"],
+    "mongo": ["connect.refused: The peer refused the connection"],
+    "connections": [
+        "connect.closed: The server closed the connection before it answered: its limit"
+    ],
+    "slow-ops": ["mongo.slow_ops: shop has had "],
 }
 
 
 def test_it_shows_good_results_and_what_arrives_over_otlp(probed: Any) -> None:
     done = probed("demo", "--seconds", "6.5")
     assert done.returncode == 0, done.stderr
-    for check in ("gateway", "billing", "catalog", "certificate", "https", "banner", "names"):
+    for check in (
+        "gateway",
+        "billing",
+        "catalog",
+        "certificate",
+        "https",
+        "banner",
+        "names",
+        "mongo",
+    ):
         assert re.search(rf"✔ ok +{check} ", done.stdout), check
     assert "failed" not in done.stdout
     assert re.search(r"metrics +http://127\.0\.0\.1:\d+/metrics", done.stdout)
@@ -44,7 +58,7 @@ def test_each_break_yields_its_sentence(probed: Any, broken: str) -> None:
 def test_a_break_that_there_is_not_is_a_usage_error(probed: Any) -> None:
     done = probed("demo", "--break", "nothing")
     assert done.returncode == 3
-    assert "known: gateway, slow, tls, upstream" in done.stderr
+    assert "known: connections, gateway, mongo, slow, slow-ops, tls, upstream" in done.stderr
 
 
 def test_on_a_terminal_it_is_a_table_and_ctrl_c_stops_all(
