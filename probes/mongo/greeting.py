@@ -14,11 +14,10 @@ import anyio
 from bson import CodecOptions, DatetimeConversion, decode, encode
 from bson.errors import BSONError
 
-from probed import HostPort, ProbeError, Reason, Recorder, Stream
+from probed import HostPort, ProbeError, Reason, Recorder, Stream, Tls
 from probed.net import Network
 from probes.mongo.reading import Document, number
 from probes.mongo.reasons import MongoReason
-from probes.mongo.settings import MongoTls
 
 DIAL_SECONDS = 2.0
 ANSWER_SECONDS = 2.0
@@ -39,7 +38,7 @@ _HELLO = _HEADER.pack(16 + 5 + len(_BODY), 1, 0, OP_MSG) + bytes(5) + _BODY
 
 
 async def greet(
-    network: Network, recorder: Recorder, node: HostPort, tls: MongoTls | None
+    network: Network, recorder: Recorder, node: HostPort, tls: Tls | None
 ) -> tuple[str, Document]:
     """Phases `resolve`, `connect`, `tls`, `wait`: the address that answered, and its hello.
 

@@ -16,7 +16,7 @@ from bson.errors import BSONError
 from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
 
-from probed import Certificate, HostPort, Outcome, ProbeError
+from probed import Certificate, HostPort, Outcome, ProbeError, Tls
 from probed.net import Network
 from probes.mongo import measures
 from probes.mongo.errors import explain
@@ -24,7 +24,6 @@ from probes.mongo.greeting import CODEC, greet
 from probes.mongo.part import Call, CommandError, Lost, Part
 from probes.mongo.reading import Document
 from probes.mongo.reasons import MongoReason
-from probes.mongo.settings import MongoTls
 
 APP = "probed"
 """How the server and its people know us: `appName`."""
@@ -55,7 +54,7 @@ class Login:
 class Node:
     """A node, the client that asks it, and what is remembered between runs. `monotonic` tells time."""
 
-    def __init__(self, address: HostPort, login: Login, tls: MongoTls | None) -> None:
+    def __init__(self, address: HostPort, login: Login, tls: Tls | None) -> None:
         self.address = address
         self._login = login
         self._tls = tls

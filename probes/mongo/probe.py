@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from probed import CertificateAge, Duration, Probe, Run
+from probed import CertificateAge, Duration, Probe, Run, Tls
 from probes.mongo import measures
 from probes.mongo.reasons import MongoReason
 from probes.mongo.settings import (
@@ -18,7 +18,6 @@ from probes.mongo.settings import (
     LockWaiters,
     Longest,
     LongRunning,
-    MongoTls,
     SlowOperations,
 )
 from probes.mongo.uri import PORT, MongoUri, node_of, parse
@@ -59,7 +58,7 @@ class MongoProbe(Probe):
     """User to log in as; else that of `uri`, or none."""
     password: SecretStr | None = None
     """Its password."""
-    tls: MongoTls | None = None
+    tls: Tls | None = None
     """Speak TLS, and judge the certificate so; `tls: {}` for the usual rules."""
     certificate: CertificateAge = CertificateAge()
     """How long the server's certificate must still be good for."""
@@ -128,7 +127,7 @@ class MongoProbe(Probe):
         return MongoUri(nodes=(node_of(self.hostname or "", self.port),))
 
     @cached_property
-    def encryption(self) -> MongoTls | None:
+    def encryption(self) -> Tls | None:
         """How TLS is spoken: as `tls` says, or else as the options of `uri` do."""
         uri = self.connection
         of_uri = {name: value for name, value in uri.options.items() if name.startswith("tls")}
@@ -139,10 +138,11 @@ class MongoProbe(Probe):
         off = "false" in {uri.options.get("tls"), uri.options.get("ssl")}
         if off or not (uri.srv or uri.flag("tls", "ssl") or set(of_uri) - {"tls"}):
             return None
-        return MongoTls.model_validate({
+        return Tls.model_validate({
             "verify": not uri.flag("tlsInsecure", "tlsAllowInvalidCertificates"),
             "ca": uri.options.get("tlsCAFile"),
             "certificate": uri.options.get("tlsCertificateKeyFile"),
+            "password": uri.options.get("tlsCertificateKeyFilePassword"),
         })  # fmt: skip
 
     @property

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from probed import Fault, HostPort, Outcome, ProbeError, Reason, Reasons, Recorder, Run
+from probed import Fault, HostPort, Outcome, ProbeError, Reason, Reasons, Recorder, Run, Tls
 from probes.mongo import operations, replica, saturation, slow
 from probes.mongo.node import HELLO, Login, Node
 from probes.mongo.part import CommandError, Part
 from probes.mongo.reading import Document, number, shape
 from probes.mongo.reasons import MongoReason
-from probes.mongo.settings import MongoTls
 from probes.mongo.uri import NODES, PORT
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ class Plan:
 
     nodes: tuple[HostPort, ...]
     login: Login
-    tls: MongoTls | None
+    tls: Tls | None
 
     def key(self, node: HostPort) -> tuple[object, ...]:
         tls = self.tls

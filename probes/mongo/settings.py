@@ -2,38 +2,15 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from probed import Duration, Settings, Tls
-from probed.net import TlsOptions
+from probed import Duration, Settings
 
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Database = Annotated[str, Field(pattern=r'^[^/\\. "$*<>:|?\x00]{1,63}$')]
 """A name as the manual allows it (Naming Restrictions)."""
-
-
-class MongoTls(Tls):
-    """How the server's certificate is judged, and which one we show."""
-
-    certificate: Path | None = None
-    """PEM file of the certificate that we show, where the server asks for one (mutual TLS)."""
-    key: Path | None = None
-    """PEM file of its key, where it is not in the same file."""
-
-    @cached_property
-    def options(self) -> TlsOptions:
-        return TlsOptions(
-            verify=self.verify, ca=_text(self.ca), certificate=_text(self.certificate),
-            key=_text(self.key),
-        )  # fmt: skip
-
-
-def _text(path: Path | None) -> str | None:
-    return None if path is None else str(path)
 
 
 class Bounds(Settings):

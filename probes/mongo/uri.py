@@ -24,7 +24,8 @@ NODES = 10
 MECHANISMS = ("SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "MONGODB-X509")
 HONOURED = ("authMechanism", "authSource", "loadBalanced", "ssl", "srvServiceName", "tls",
             "tlsAllowInvalidCertificates", "tlsAllowInvalidHostnames", "tlsCAFile",
-            "tlsCertificateKeyFile", "tlsInsecure")  # fmt: skip
+            "tlsCertificateKeyFile",
+            "tlsCertificateKeyFilePassword", "tlsInsecure")  # fmt: skip
 WITHOUT_EFFECT = (
     "appName", "authMechanismProperties", "compressors", "connectTimeoutMS", "directConnection",
     "heartbeatFrequencyMS", "journal", "localThresholdMS", "maxConnecting", "maxIdleTimeMS",

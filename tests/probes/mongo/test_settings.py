@@ -5,16 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 from pymongo.common import URI_OPTIONS_VALIDATOR_MAP
 
 from probed import Outcome
 from probed.net import Network, Resolver
 from probed.runner import execute
-from probed.testing import CANARY, dns_server
+from probed.testing import CANARY, Authority, dns_server
 from probed.testing.soundness import assert_sound
 from probes.mongo import MongoProbe, uri
 
@@ -22,8 +23,8 @@ Make = Callable[..., Any]
 
 NOT_OFFERED = {
     "connect", "datetime_conversion", "driver", "enableoverloadretargeting", "fsync",
-    "maxadaptiveretries", "server_api", "srvallowedhostssuffix", "tlscertificatekeyfilepassword",
-    "tlscrlfile", "tz_aware", "unicode_decode_error_handler", "waitqueuemultiple",
+    "maxadaptiveretries", "server_api", "srvallowedhostssuffix", "tlscrlfile", "tz_aware", "unicode_decode_error_handler",
+    "waitqueuemultiple",
 }  # fmt: skip
 """Of the driver's own, for programs; or such as would have to have an effect here."""
 
@@ -110,8 +111,21 @@ def test_tls_as_the_string_says() -> None:
     assert of("mongodb+srv://c.example.com/").verify is True
     assert of("mongodb+srv://c.example.com/?tls=false") is None
     assert of("mongodb://db/?tls=true&tlsInsecure=true").verify is False
-    options = of("mongodb://db/?tlsCAFile=/ca.pem&tlsCertificateKeyFile=/key.pem").options
-    assert (options.ca, options.certificate) == ("/ca.pem", "/key.pem")
+
+
+def test_our_certificate_as_the_string_says(tmp_path: Path) -> None:
+    issued = Authority().issue("probed")
+    both = tmp_path / "both.pem"
+    both.write_bytes(issued.chain + issued.key)
+    text = f"mongodb://db/?tlsCAFile={both}&tlsCertificateKeyFile={both}"
+    tls = MongoProbe(uri=text).encryption
+    assert tls is not None
+    assert (tls.ca, tls.certificate, tls.password) == (both, both, None)
+    with pytest.raises(ValidationError, match="cannot be read"):
+        MongoProbe(uri=f"{text}.no")
+    tls = MongoProbe(uri=f"{text}&tlsCertificateKeyFilePassword={CANARY}").encryption
+    assert tls is not None
+    assert tls.password == SecretStr(CANARY)
 
 
 SRV = ("_mongodb._tcp.c.example.com", "SRV")
