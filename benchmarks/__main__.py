@@ -10,12 +10,14 @@ from pathlib import Path
 
 from benchmarks.cold import cold
 from benchmarks.figures import Figure, document, machine, table
+from benchmarks.mongo import mongo
 from benchmarks.probes import paced, saturation
 from benchmarks.processes import OTHER, MissingError
 from benchmarks.scale import scale
 from benchmarks.series import series
 
-ALL = {"saturation": saturation, "paced": paced, "scale": scale, "cold": cold, "series": series}
+ALL = {"saturation": saturation, "paced": paced, "scale": scale, "cold": cold, "series": series,
+       "mongo": mongo}  # fmt: skip
 
 
 def main() -> int:

@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,6 +40,19 @@ def ratio(
     ours, theirs = (statistics.median(side) for side in zip(*pairs, strict=True))
     value = statistics.median(mine / other for mine, other in pairs)
     return Figure(name, value, "", *bounds, detail=f"{ours:.0f} / {theirs:.0f} {unit}")
+
+
+def quantile(part: float, buckets: Mapping[float, float]) -> float:
+    """As histogramquantile of Prometheus: linear within a bucket."""
+    wanted, low, seen = part * max(buckets.values()), 0.0, 0.0
+    for bound in sorted(buckets):
+        if buckets[bound] >= wanted:
+            if bound == float("inf"):
+                return low
+            inside = buckets[bound] - seen
+            return low + (bound - low) * ((wanted - seen) / inside if inside else 1.0)
+        low, seen = bound, buckets[bound]
+    return low
 
 
 def table(figures: Sequence[Figure]) -> str:

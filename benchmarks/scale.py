@@ -6,11 +6,10 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from benchmarks.figures import Figure
+from benchmarks.figures import Figure, quantile
 from benchmarks.processes import MEASURED, Daemon, daemon, memory, nginx, sink, until
 
 _TIMER = """
@@ -44,7 +43,7 @@ def scale(folder: Path, *, quick: bool) -> list[Figure]:
                 after = _buckets(found)
                 missed = found.total("probed_scheduler_missed_total")
                 used = memory(found.pid)
-            p99 = _quantile(0.99, {bound: after[bound] - before[bound] for bound in after}) * 1000
+            p99 = quantile(0.99, {bound: after[bound] - before[bound] for bound in after}) * 1000
             detail = f"a bare timer {timer:.2g} ms; {missed:.0f} missed"
             figures.append(
                 Figure(f"lateness p99, {count} checks at 10 s", p99, "ms", *late, detail)
@@ -68,16 +67,3 @@ def _buckets(found: Daemon) -> dict[float, float]:
     text = found.metrics()
     pattern = r'probed_scheduler_lateness_seconds_bucket{le="([^"]+)"} (\S+)'
     return {float(bound): float(count) for bound, count in re.findall(pattern, text)}
-
-
-def _quantile(part: float, buckets: Mapping[float, float]) -> float:
-    """As histogram_quantile of Prometheus: linear within a bucket."""
-    wanted, low, seen = part * max(buckets.values()), 0.0, 0.0
-    for bound in sorted(buckets):
-        if buckets[bound] >= wanted:
-            if bound == float("inf"):
-                return low
-            inside = buckets[bound] - seen
-            return low + (bound - low) * ((wanted - seen) / inside if inside else 1.0)
-        low, seen = bound, buckets[bound]
-    return low

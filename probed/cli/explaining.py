@@ -8,6 +8,7 @@ from textwrap import fill, indent
 
 import click
 
+from probed.config.docs import field_docs
 from probed.config.shape import key_of
 from probed.model import Measure
 from probed.probe import Probe
@@ -39,10 +40,10 @@ def explain(kind: str) -> None:
 
 
 def _settings(probe: type[Probe]) -> str:
-    lines = ["Settings"]
+    lines, docs = ["Settings"], field_docs(probe)
     for name, info in probe.model_fields.items():
         needed = "  (needed)" if info.is_required() else ""
-        lines += [f"  {key_of(name, info)}{needed}", _text(info.description or "")]
+        lines += [f"  {key_of(name, info)}{needed}", _text(docs.get(name, ""))]
     return "\n".join(lines)
 
 

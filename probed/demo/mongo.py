@@ -157,7 +157,7 @@ class Mongo(TcpPeer):
             return []
         return [
             {
-                "name": "mongo",
+                "name": "mongo-primary",
                 "probe": "mongo",
                 "host": HOST,
                 "port": self.port.number,

@@ -37,7 +37,7 @@ def test_it_shows_good_results_and_what_arrives_over_otlp(probed: Any) -> None:
         "https",
         "banner",
         "names",
-        "mongo",
+        "mongo-primary",
     ):
         assert re.search(rf"✔ ok +{check} ", done.stdout), check
     assert "failed" not in done.stdout

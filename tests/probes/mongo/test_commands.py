@@ -13,6 +13,8 @@ import pytest
 
 from probed.registry import Registry
 from probed.testing import CANARY
+from probes.mongo import MongoProbe
+from probes.mongo.reasons import MongoReason
 
 Make = Callable[..., Any]
 PROBED = str(Path(sys.executable).with_name("probed"))
@@ -108,3 +110,12 @@ def test_a_kind_that_is_none_is_not_explained() -> None:
     done = subprocess.run([PROBED, "explain", "mango"], capture_output=True, text=True, check=False)
     assert done.returncode == 3
     assert "did you mean 'mongo'" in done.stderr
+
+
+def test_the_page_has_the_user_to_create_and_all_that_is_found_and_measured() -> None:
+    page = (Path(__file__).parents[3] / "docs/mongo.md").read_text()
+    role = [line.strip() for line in MongoProbe.notes.splitlines() if line.startswith("  ")]
+    assert len(role) == 7
+    assert [line for line in role if line not in page] == []
+    assert [each.value for each in MongoReason if f"`{each.value}`" not in page] == []
+    assert [each.name for each in MongoProbe.measures if f"`{each.name}`" not in page] == []
