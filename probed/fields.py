@@ -25,20 +25,18 @@ from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
 
 from probed.net import IdentityError, TlsOptions, check_identity
 
-_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)(ms|s|m|h|d))")
+_DURATION = r"(?:(\d+(?:\.\d+)?)(ms|s|m|h|d))"
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB|kB|MB|GB)?\Z")
+_SIZE = r"(\d+)\s*(B|KiB|MiB|GiB|kB|MB|GB)?\Z"
 _BYTES = {None: 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30,
           "kB": 10**3, "MB": 10**6, "GB": 10**9}  # fmt: skip
-_HOSTNAME = re.compile(
-    r"(?=.{1,253}\Z)[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62})(?:\.[A-Za-z0-9_-]{1,63})*\.?\Z"
-)
+_HOSTNAME = r"(?=.{1,253}\Z)[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62})(?:\.[A-Za-z0-9_-]{1,63})*\.?\Z"
 
 
 def parse_duration(value: object) -> float:
     """Seconds of `500ms`, `30s`, `1m30s`, `2h`, `21d`."""
     if isinstance(value, str) and value:
-        parts = _DURATION.findall(value)
+        parts = re.findall(_DURATION, value)
         if "".join(number + unit for number, unit in parts) == value:
             return sum(float(number) * _SECONDS[unit] for number, unit in parts)
     if isinstance(value, float):
@@ -52,7 +50,7 @@ def parse_size(value: object) -> int:
     """Bytes of `65536`, `64KiB`, `1MiB`."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
-    match = _SIZE.match(value) if isinstance(value, str) else None
+    match = re.match(_SIZE, value) if isinstance(value, str) else None
     if match is None:
         raise PydanticCustomError("size", "write a size such as 65536, 64KiB or 1MiB")
     return int(match[1]) * _BYTES[match[2]]
@@ -149,7 +147,7 @@ def check_host(host: str) -> str:
         name = bare if bare.isascii() else bare.encode("idna").decode("ascii")
     except UnicodeError:
         name = ""
-    if not _HOSTNAME.match(name):
+    if not re.match(_HOSTNAME, name):
         raise PydanticCustomError("host", "not a host name or an IP address")
     return name.lower()
 

@@ -21,7 +21,7 @@ TEXT_LIMIT = 512
 """Characters of foreign text that are kept."""
 
 # Controls (C0, DEL, C1), surrogates, line separators, zero-width and bidirectional characters.
-_UNSAFE = re.compile(
+_UNSAFE = (
     "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u115f\u1160\u180e\u200b-\u200f\u2028-\u202f\u2060-\u206f"
     "\u3164\ud800-\udfff\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffc\U000e0000-\U000e0fff]"
 )
@@ -58,7 +58,7 @@ def sanitize(text: str | bytes, limit: int = TEXT_LIMIT) -> str:
     cut = text[: limit * 4]
     if isinstance(cut, bytes):
         cut = cut.decode("utf-8", errors="replace")
-    line = _UNSAFE.sub(_escape, cut[: limit + 1])
+    line = re.sub(_UNSAFE, _escape, cut[: limit + 1])
     return line if len(line) <= limit and len(text) <= limit * 4 else line[: limit - 1] + "…"
 
 

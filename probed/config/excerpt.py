@@ -7,12 +7,12 @@ from functools import lru_cache
 
 from probed.redact import MASK, Redactor, sanitize
 
-_BREAK = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
+_BREAK = r"\r\n|[\n\r\x85\u2028\u2029]"
 _WORDS = "key|token|secret|passw|pwd|passphrase|credential|authori[sz]ation|cookie"
 _SECRET = re.compile(_WORDS, re.IGNORECASE)
-_AFTER_KEY = re.compile(rf"(?i)(?:{_WORDS})[\w-]*[\"']?\s*:\s")
-_QUERY = re.compile(r"(?<=[?&])([^\s=&?\"']+=)[^\s&\"'#]+")
-_REFERENCE = re.compile(r"\{(?=\s*(?:env|file|credential)\s*:)")
+_AFTER_KEY = rf"(?i)(?:{_WORDS})[\w-]*[\"']?\s*:\s"
+_QUERY = r"(?<=[?&])([^\s=&?\"']+=)[^\s&\"'#]+"
+_REFERENCE = r"\{(?=\s*(?:env|file|credential)\s*:)"
 _WIDTH = 100
 _BEFORE = 60
 
@@ -60,7 +60,7 @@ class Excerpts:
 
     def _line(self, row: int) -> str:
         if self._lines is None:
-            self._lines = _BREAK.split(self._text)
+            self._lines = re.split(_BREAK, self._text)
         return self._lines[row] if 0 <= row < len(self._lines) else ""
 
     def _masked(self, row: int, line: str, column: int) -> tuple[str, str]:
@@ -92,13 +92,13 @@ class Excerpts:
 
 def _clean(part: str, redactor: Redactor) -> str:
     # `password: {env: NAME}` says where the secret is, and is not to be taken for one.
-    shielded = _REFERENCE.sub("}\0", part)
-    clean = _QUERY.sub(rf"\1{MASK}", redactor.redact(shielded))
+    shielded = re.sub(_REFERENCE, "}\0", part)
+    clean = re.sub(_QUERY, rf"\1{MASK}", redactor.redact(shielded))
     return sanitize(clean.replace("}\0", "{"), 4096)
 
 
 def _cut(before: str, after: str) -> tuple[str, str]:
-    match = _AFTER_KEY.search(before + after + " ")
+    match = re.search(_AFTER_KEY, before + after + " ")
     if match is None:
         return before, after
     if match.end() < len(before):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 FORMS = "write ${NAME}, ${NAME:-default} or ${NAME:?message}, and $$ for a dollar sign"
 
-_VARIABLE = re.compile(r"\$(?:\$|\{([A-Za-z_][A-Za-z0-9_]*)(?:(:[-?])([^{}]*))?\}|\{)")
+_VARIABLE = r"\$(?:\$|\{([A-Za-z_][A-Za-z0-9_]*)(?:(:[-?])([^{}]*))?\}|\{)"
 
 
 class InterpolationError(Exception):
@@ -28,6 +28,8 @@ class Filled(NamedTuple):
 
 def interpolate(text: str, environ: Mapping[str, str]) -> Filled:
     """Fill in the variables. Raises InterpolationError."""
+    if "$" not in text:
+        return Filled(text)
     values: list[tuple[str, str]] = []
 
     def fill(match: re.Match[str]) -> str:
@@ -40,7 +42,7 @@ def interpolate(text: str, environ: Mapping[str, str]) -> Filled:
         values.append((name, value))
         return value
 
-    return Filled(_VARIABLE.sub(fill, text), tuple(values))
+    return Filled(re.sub(_VARIABLE, fill, text), tuple(values))
 
 
 def escape(text: str) -> str:

@@ -16,9 +16,9 @@ from probed.fields import Url
 
 WRITE = "write {env: NAME}, {file: PATH} or {credential: NAME}"
 SECRET_LIMIT = 64 * 1024
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-_PLAIN_NAME = re.compile(r"[A-Z_][A-Z0-9_]*\Z")
-_SCHEME = re.compile(r"(?i)(?:bearer|basic|token|digest|apikey)\s+(\S.*)", re.DOTALL)
+_NAME = r"[A-Za-z_][A-Za-z0-9_]*\Z"
+_PLAIN_NAME = r"[A-Z_][A-Z0-9_]*\Z"
+_SCHEME = r"(?is)(?:bearer|basic|token|digest|apikey)\s+(\S.*)"
 
 
 LONG_VALUE = 16
@@ -64,7 +64,7 @@ class Secrets:
 
     def add(self, secret: str) -> None:
         self.known.add(secret)
-        bare = _SCHEME.match(secret)
+        bare = re.match(_SCHEME, secret)
         if bare is not None:
             self.known.add(bare[1])
 
@@ -83,12 +83,12 @@ class Secrets:
         return secret
 
     def _variable(self, name: str) -> str:
-        if not _NAME.match(name):
+        if not re.match(_NAME, name):
             raise SecretError("is not the name of an environment variable", WRITE, exposed=True)
         value = self._environ.get(name)
         if value:
             return value
-        plain = _PLAIN_NAME.match(name) is not None
+        plain = re.match(_PLAIN_NAME, name) is not None
         which = f"the environment variable {name}" if plain else "the environment variable"
         state = "is not set" if value is None else "is empty"
         raise SecretError(f"{which} {state}", "set it", exposed=not plain)

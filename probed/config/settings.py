@@ -24,8 +24,8 @@ RESERVED = frozenset({"target", "severity", "runbook", "job", "instance", "le", 
 TAG = r"^[A-Za-z0-9][A-Za-z0-9._/:=-]*$"
 TAG_LIMIT = 20
 _NAME = re.compile(NAME.removesuffix("$") + r"\Z")
-_TAG = re.compile(TAG.removesuffix("$") + r"\Z")
-_LABEL = re.compile(LABEL.removesuffix("$") + r"\Z")
+_TAG = TAG.removesuffix("$") + r"\Z"
+_LABEL = LABEL.removesuffix("$") + r"\Z"
 _HOUR, _DAY = 3600.0, 86400.0
 _SERVICE, _TELEMETRY, _OTLP, _SPOOL = Service(), Telemetry(), Otlp(), Spool()
 
@@ -44,7 +44,7 @@ def _name(value: str) -> str:
 
 
 def _tag(value: str) -> str:
-    if not _TAG.match(value):
+    if not re.match(_TAG, value):
         raise PydanticCustomError(
             "tag",
             "a tag must begin with a letter or digit and hold only letters, digits and . _ / : = -",
@@ -53,7 +53,7 @@ def _tag(value: str) -> str:
 
 
 def _label(value: str) -> str:
-    if not _LABEL.match(value):
+    if not re.match(_LABEL, value):
         raise PydanticCustomError(
             "label",
             "a label's name must begin with a letter or _ and hold only letters, digits, _ and .",

@@ -35,7 +35,7 @@ Value: TypeAlias = "Scalar | list[Node] | dict[str, Node]"
 
 # What YAML does not let stand in a file. libyaml says of it neither line nor column.
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_SURROGATE = "[\ud800-\udfff]"
 _STR, _SEQ, _MAP = (f"tag:yaml.org,2002:{name}" for name in ("str", "seq", "map"))
 _REMEDIES = (
     ("mapping values are not allowed", "put a value that holds `: ` in quotes"),
@@ -242,7 +242,7 @@ class _Builder:
         if frame is not None and frame.key is None and isinstance(frame.node.value, dict):
             self._key(frame, resolve(text) if plain else text, start, plain=plain)
             return
-        if _SURROGATE.search(text):
+        if not text.isascii() and re.search(_SURROGATE, text):
             self._problem(start, "holds half of a character (a surrogate)")
         end = (self.number, event.end_mark.line, event.end_mark.column)
         node = Node(resolve(text) if plain else text, start, end, plain=plain)

@@ -20,7 +20,7 @@ from probed import Latency, Request, SecretStr, Settings, Tls, Url, check_header
 from probes.gateway.health import Format, Mapped
 from probes.gateway.paths import SinglePath
 
-_RANGE = re.compile(r"(\d{3})(?:-(\d{3}))?\Z")
+_RANGE = r"(\d{3})(?:-(\d{3}))?\Z"
 
 
 def _statuses(value: object) -> object:
@@ -31,7 +31,7 @@ def _statuses(value: object) -> object:
         if isinstance(item, tuple):
             found.append(item)
             continue
-        match = _RANGE.match(str(item)) if isinstance(item, int | str) else None
+        match = re.match(_RANGE, str(item)) if isinstance(item, int | str) else None
         low, high = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
         if not 100 <= low <= high <= 599:
             raise PydanticCustomError("status", "write statuses as 200 or 200-299")

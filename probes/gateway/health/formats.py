@@ -27,27 +27,28 @@ Format: TypeAlias = Literal[
 
 
 class _Format(NamedTuple):
-    """How a format is announced, what it looks like, and how it is read (None: it is not it)."""
+    """How a format is announced (empty: never), what it looks like, and how it is read (None: it
+    is not it).
+    """
 
-    media_type: re.Pattern[str]
+    media_type: str
     looks: Callable[[Any], bool]
     read: Callable[[Any], HealthDocument | None]
 
 
-_NEVER = re.compile(r"(?!)")
 _FORMATS: Mapping[str, _Format] = {
     "health+json": _Format(
-        re.compile(r"application/(?:[\w.-]+\+)?health\+json\Z"), health_json.looks, health_json.read
+        r"application/(?:[\w.-]+\+)?health\+json\Z", health_json.looks, health_json.read
     ),
     "actuator": _Format(
-        re.compile(r"application/vnd\.spring-boot\.actuator\.v\d\+json\Z"),
+        r"application/vnd\.spring-boot\.actuator\.v\d\+json\Z",
         actuator.looks,
         actuator.read,
     ),
-    "aspnet": _Format(_NEVER, aspnet.looks, aspnet.read),
-    "microprofile": _Format(_NEVER, microprofile.looks, microprofile.read),
-    "kubernetes": _Format(_NEVER, kubernetes.looks, kubernetes.read),
-    "simple": _Format(_NEVER, simple.looks, simple.read),
+    "aspnet": _Format("", aspnet.looks, aspnet.read),
+    "microprofile": _Format("", microprofile.looks, microprofile.read),
+    "kubernetes": _Format("", kubernetes.looks, kubernetes.read),
+    "simple": _Format("", simple.looks, simple.read),
 }
 
 
@@ -82,7 +83,11 @@ def read(
             raise NotThisFormat(f"the body is not a health document of the format {format}")
         return document
     media_type = content_type[:TEXT_LIMIT].partition(";")[0].strip().lower()
-    announced = (known for known in _FORMATS.values() if known.media_type.match(media_type))
+    announced = (
+        known
+        for known in _FORMATS.values()
+        if known.media_type and re.match(known.media_type, media_type)
+    )
     alike = (known for known in _FORMATS.values() if known.looks(body.value))
     for known in chain(announced, alike):
         document = known.read(body.value)

@@ -11,8 +11,8 @@ from probed import Outcome
 from probes.gateway.health.loading import Parts, name_of
 from probes.gateway.health.model import HealthDocument, Kind
 
-_CHECK = re.compile(r"\[([+-])\](\S{1,400})(?: (.{0,400}))?")
-_WHOLE = re.compile(r"\w{1,40} check (passed|failed)\Z")
+_CHECK = r"\[([+-])\](\S{1,400})(?: (.{0,400}))?"
+_WHOLE = r"\w{1,40} check (passed|failed)\Z"
 _EXCLUDED = "excluded"
 
 
@@ -31,13 +31,13 @@ def read(value: Any) -> HealthDocument | None:
     parts = Parts()
     whole: Outcome | None = None
     for line in value.splitlines():
-        check = _CHECK.match(line)
+        check = re.match(_CHECK, line)
         if check is not None:
             excluded = (check[3] or "").startswith(_EXCLUDED)
             status = Outcome.OK if check[1] == "+" else Outcome.FAILED
             word = (Outcome.UNKNOWN, _EXCLUDED) if excluded else (status, check[1])
             parts.add((name_of(check[2]),), Kind.CHECK, word)
-        elif (last := _WHOLE.match(line)) is not None:
+        elif (last := re.match(_WHOLE, line)) is not None:
             whole = Outcome.OK if last[1] == "passed" else Outcome.FAILED
     if whole is None and not parts.found:
         return None

@@ -21,7 +21,7 @@ from probes.gateway.health.model import (
 )
 
 _GAP = re.compile(r"(?<=\w)[-\s]+(?=\w)")
-_PERCENT = re.compile(r"\d{1,12}(?:\.\d{1,12})?%\Z")
+_PERCENT = r"\d{1,12}(?:\.\d{1,12})?%\Z"
 # An integer of thousands of digits is an error to `int`, and an infinity to `float`.
 _DECODER = json.JSONDecoder(parse_int=float)
 
@@ -68,7 +68,7 @@ def status_of(value: object, words: Mapping[str, Outcome] = WORDS) -> tuple[Outc
 
 def number_of(value: object) -> float | None:
     """A finite number, or one that is written as a percentage."""
-    if isinstance(value, str) and _PERCENT.match(value):
+    if isinstance(value, str) and re.match(_PERCENT, value):
         return float(value[:-1])
     return value if isinstance(value, float) and math.isfinite(value) else None
 
