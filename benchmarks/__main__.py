@@ -21,7 +21,7 @@ ALL = {"saturation": saturation, "paced": paced, "scale": scale, "cold": cold, "
 
 
 def main() -> int:
-    """0 where all was measured, 1 where something is missing that a measurement needs."""
+    """0 where all was measured, 1 where something was not: a program is missing, or went wrong."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="short rounds: to see that it works")
     parser.add_argument("--only", choices=ALL, action="append", help="may be repeated")
@@ -35,7 +35,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="probed-bench-") as folder:
             try:
                 figures += ALL[name](Path(folder), quick=arguments.quick)
-            except MissingError as error:
+            except (MissingError, AssertionError, TimeoutError) as error:
                 missing.append(f"{name}: NOT MEASURED: {error}")
     print(f"{machine()}\n\n{table(figures)}")
     print(*missing, sep="\n", file=sys.stderr)
