@@ -92,7 +92,7 @@ class Phase(NamedTuple):
     start_s: float
     duration_s: float
     error: str | None = None
-    call: Mapping[str, Scalar] = field(default_factory=dict)
+    call: Mapping[str, Scalar] = MappingProxyType({})
 
 
 class Finding(NamedTuple):
