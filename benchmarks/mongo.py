@@ -51,14 +51,14 @@ def mongo(folder: Path, *, quick: bool) -> list[Figure]:
 
 
 def _round(folder: Path, collector: str, port: int, seconds: float) -> Figure:
-    """At 100 rounds a second, as where many nodes are asked."""
-    config = f"defaults: {{interval: 1s, timeout: 1s, confirm: 0}}\nchecks:\n{_checks(port)}"
+    """At 200 rounds a second: near what can be done, as where many nodes are asked."""
+    config = f"defaults: {{interval: 500ms, timeout: 500ms, confirm: 0}}\nchecks:\n{_checks(port)}"
     with daemon(config, folder, collector) as found:
-        until(partial(_has_run, found, 5 * NODES), "all have run")
+        until(partial(_has_run, found, 10 * NODES), "all have run")
         runs, poor, used = _runs(found), _poor(found), cpu(found.pid)
         time.sleep(seconds)
         used, runs = cpu(found.pid) - used, _runs(found) - runs
-        assert _poor(found) == poor, "runs were not ok"
+        assert _poor(found) - poor < runs / 100, "runs were not ok"
     name = "CPU of one round of MongoDB, one database, telemetry included"
     return Figure(name, used / runs * 1000, "ms", 4.0, detail=f"{runs:.0f} rounds")
 
