@@ -113,11 +113,20 @@ def _waterfall(phases: Iterable[Phase], total: float, style: Style) -> Iterator[
 
 
 def _measures(result: Result) -> Iterator[str]:
+    """Without the attributes that all of them share, and without those that are 0 beside others of
+    their name that are not (of ten states, the one that it is in).
+    """
+    sets = [set(measurement.attributes) for measurement in result.measures]
+    shared = set.intersection(*filter(None, sets)) if sum(map(bool, sets)) > 1 else set()
+    lively = {measurement.measure.name for measurement in result.measures if measurement.value}
     for measurement in result.measures:
-        named = ", ".join(f"{key}={value}" for key, value in measurement.attributes)
-        unit = measurement.measure.unit
+        measure, value = measurement.measure, measurement.value
+        if not value and measure.name in lively:
+            continue
+        told = [pair for pair in measurement.attributes if pair not in shared]
+        named = ", ".join(f"{key}={text}" for key, text in told)
+        unit = measure.unit.strip("{}")
         yield (
-            f"{_INDENT}{measurement.measure.name}"
-            f"{'{' + named + '}' if named else ''} = {measurement.value:g}"
+            f"{_INDENT}{measure.name}{'{' + named + '}' if named else ''} = {value:g}"
             f"{' ' + unit if unit and unit != '1' else ''}"
         )

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probed.model import Finding, Outcome, Result, Severity
+from probed.model import Finding, Measure, Measurement, Outcome, Phase, Result, Severity
 from probed.output import Report, Style, render_markdown, render_result
 from probed.output.github import render_github
 from probed.output.junit import render_junit
@@ -128,10 +128,24 @@ def test_nothing_at_all_is_a_document_too(render: object) -> None:
 
 
 def test_the_waterfall_fits_its_frame() -> None:
-    from probed.model import Phase
-
     phases = (Phase("resolve", 0.0, 0.0), Phase("wait", 0.1, 0.15, "timeout.wait"))
     text = render_result(replace(result("good"), phases=phases), Style(verbose=True))
     bars = re.findall(r"\|(.*)\|", text)
     assert [len(bar) for bar in bars] == [32, 32]
     assert "timeout.wait" in text
+
+
+def test_measures_are_told_apart_by_what_differs() -> None:
+    count = Measure("a.count", unit="{member}", help="Members.", attributes=("state", "server"))
+    level = Measure("a.level", help="Level.", attributes=("server",))
+    here = ("server", "db1")
+    measures = (
+        Measurement(count, 3.0, (here, ("state", "up"))),
+        Measurement(count, 0.0, (here, ("state", "down"))),
+        Measurement(level, 0.0, (here,)),
+    )
+    text = render_result(replace(result("good"), measures=measures), Style(verbose=True))
+    assert [line.strip() for line in text.splitlines()[1:-1]] == [
+        "a.count{state=up} = 3 member",
+        "a.level = 0",
+    ]
