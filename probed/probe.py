@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from probed.clock import Clock
 from probed.fields import TARGETS, CertificateAge, Family, HostPort, Latency, Tls, format_duration
-from probed.http import BODY_LIMIT, Request, Response, fetch, follow
+from probed.http import BODY_LIMIT, Request, Response, fetch
 from probed.keep import Closing, Keeper, close
 from probed.model import Evidence, Finding, Kind, Measure, Measurement, Outcome, Scalar
 from probed.net import Family as OneFamily
@@ -201,6 +201,8 @@ class Run(Recorder):
         extra = b"traceparent: %s\r\n" % self.traceparent.encode()
         family = family or self.family
         if redirects:
+            from probed.http.redirects import follow  # noqa: PLC0415  # most follow none
+
             return await follow(
                 recorder or self, self.network, request,
                 redirects=redirects, final=final, extra=extra, body_limit=body_limit, family=family,

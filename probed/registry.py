@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from importlib import metadata
 
+from probed.likeness import closest
 from probed.probe import Probe
 from probed.reasons import Reason
 
@@ -22,7 +22,7 @@ class UnknownKindError(RegistryError):
 
     def __init__(self, kind: str, kinds: Iterable[str]) -> None:
         self.kinds = tuple(kinds)
-        self.close = next(iter(get_close_matches(kind, self.kinds, 1)), None)
+        self.close = closest(kind, self.kinds)
         offered = "there are " + ", ".join(self.kinds) if self.kinds else "none is installed"
         hint = f"did you mean `{self.close}`? " if self.close else ""
         super().__init__(f"unknown probe kind; {hint}{offered}")

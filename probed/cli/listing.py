@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from difflib import get_close_matches
 
 import click
 
@@ -14,6 +13,7 @@ from probed.config.schema import schema
 from probed.config.selection import with_tags
 from probed.config.show import show as show_config
 from probed.fields import format_duration
+from probed.likeness import closest
 from probed.registry import Registry
 
 
@@ -66,8 +66,8 @@ def valid(config: Config) -> None:
 def effective(config: Config, name: str | None, *, origins: bool) -> None:
     """The configuration as it is in force, or one check of it."""
     if name is not None and name not in {check.name for check in config.checks}:
-        close = get_close_matches(name, [check.name for check in config.checks], 1)
-        hint = f" (did you mean {close[0]!r}?)" if close else "; see `probed list`"
+        close = closest(name, [check.name for check in config.checks])
+        hint = f" (did you mean {close!r}?)" if close else "; see `probed list`"
         raise click.UsageError(f"there is no check {name!r}{hint}")
     click.echo(show_config(config, name=name, origins=origins), nl=False)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from probed.cli.terminal import style_for
+from probed.likeness import closest
 from probed.model import Result
 from probed.output import (
     FORMATS,
@@ -19,7 +19,6 @@ from probed.output import (
     Style,
     json_line,
     render,
-    render_markdown,
     render_result,
     render_summary,
 )
@@ -45,8 +44,8 @@ def parse_outputs(given: Sequence[str]) -> list[Output]:
     for text in given:
         name, equals, path = text.partition("=")
         if name not in FORMATS:
-            close = difflib.get_close_matches(name, FORMATS, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(FORMATS)}"
+            close = closest(name, FORMATS)
+            hint = f"did you mean {close!r}?" if close else f"there are {', '.join(FORMATS)}"
             raise click.UsageError(f"there is no output format {name!r}; {hint}")
         if equals and not path:
             raise click.UsageError(f"write a file behind the = of -o {name}=")
@@ -111,6 +110,8 @@ class Writer:
                 write(output.path, render(output.format, report, plain) + "\n")
         summary = os.environ.get("GITHUB_STEP_SUMMARY")
         if summary and any(output.format == "github" for output in self._outputs):
+            from probed.output.github import render_markdown  # noqa: PLC0415
+
             write(Path(summary), render_markdown(report), append=True)
         return report
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
 from typing import NamedTuple
 
 from probed.config.source import Node
 from probed.config.values import Values
+from probed.likeness import closest
 
 _SHOWN = 10
 
@@ -62,8 +62,8 @@ def _known_parents(values: Values, check: Named, known: dict[str, Named]) -> Ite
             yield parent
         elif values.files.complete:
             # Likeness costs time, and nobody reads thousands of hints.
-            close = get_close_matches(parent, known, 1) if values.hints else []
-            remedy = f"did you mean `{close[0]}`?" if close else "write the name of another check"
+            close = closest(parent, known) if values.hints else None
+            remedy = f"did you mean `{close}`?" if close else "write the name of another check"
             values.wrong(node, path, "there is no check of that name", remedy)
 
 

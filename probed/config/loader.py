@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from probed.config.settings import ServiceSettings, Settings, TelemetrySettings
 from probed.config.source import Node, Source
 from probed.config.templates import Templates
 from probed.config.values import Values
+from probed.likeness import closest
 from probed.redact import Redactor
 from probed.registry import Registry
 
@@ -172,10 +172,10 @@ def _written(values: Values, source: Source) -> Mapping[str, Node]:
                 f"move it to {values.files.sources[0].name}; included files may hold {_listed(INCLUDED)}",
             )  # fmt: skip
         else:
-            close = get_close_matches(key, [name for name in allowed if name not in root.value], 1)
+            close = closest(key, [name for name in allowed if name not in root.value])
             values.files.problem(
                 root.keys[key], key, "unknown key",
-                f"did you mean `{close[0]}`?" if close else f"known are {_listed(allowed)}",
+                f"did you mean `{close}`?" if close else f"known are {_listed(allowed)}",
             )  # fmt: skip
     return {key: node for key, node in root.value.items() if key in allowed}
 

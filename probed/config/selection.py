@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Collection, Sequence
-from difflib import get_close_matches
 from typing import NamedTuple
 
 from probed.config.model import Check, Config
+from probed.likeness import closest
 
 _LISTED = 50
 
@@ -67,7 +67,7 @@ def with_tags(config: Config, tags: Sequence[str]) -> set[str]:
 def _of_pattern(name: str, known: Collection[str]) -> Sequence[str]:
     found = fnmatch.filter(known, name) if set(name) & set("*?[") else []
     if not found:
-        close = get_close_matches(name, known, n=1)
-        hint = f" (did you mean {close[0]!r}?)" if close else "; see `probed list`"
+        close = closest(name, known)
+        hint = f" (did you mean {close!r}?)" if close else "; see `probed list`"
         raise SelectionError(f"there is no check {name!r}{hint}")
     return found

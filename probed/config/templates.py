@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import reduce
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ from probed.config.settings import CheckSettings, CommonSettings, is_name
 from probed.config.shape import Shape
 from probed.config.source import Node
 from probed.config.values import Values
+from probed.likeness import closest
 from probed.probe import Probe
 
 USE_LIMIT = 20
@@ -172,9 +172,9 @@ class Templates:
         self._known[name] = _Template(name, node, key, Used(), size)
 
     def _hint(self, name: str) -> str:
-        close = get_close_matches(name, self._known, 1) if self._values.hints else []
-        if close:
-            return f"did you mean `{close[0]}`?"
+        close = closest(name, self._known) if self._values.hints else None
+        if close is not None:
+            return f"did you mean `{close}`?"
         return _listed(self._known) if self._known else "there are no `templates`"
 
     def _untangle(self) -> None:

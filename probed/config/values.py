@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, SecretStr, ValidationError
@@ -17,6 +16,7 @@ from probed.config.references import WRITE, SecretError, Secrets
 from probed.config.scalars import resolve
 from probed.config.shape import ANY, Shape, shape_of
 from probed.config.source import REFERENCES, Mark, Node
+from probed.likeness import closest
 
 Model = TypeVar("Model", bound=BaseModel)
 HINTED = 1000
@@ -230,7 +230,7 @@ class Values:
     def _unknown_key(self, place: Place, also_known: Iterable[str], kind: str) -> None:
         known = {**place.siblings, **dict.fromkeys(also_known, ANY)}
         free = [name for name in known if name not in place.written]
-        close = next(iter(get_close_matches(place.key, free, 1, 0.7)), None) if self.hints else None
+        close = closest(place.key, free, 0.7) if self.hints else None
         if close is None or known[close].secret or names_secret(close):
             # It may be the misspelt name of a secret.
             self.files.hide(place.node.start, place.node.end)

@@ -1,8 +1,7 @@
 """HTTP over the one dialer: exact phases, a bound on every read, one request a connection."""
 
-from probed.http.redirects import REDIRECT_LIMIT, follow
 from probed.http.wire import BODY_LIMIT, Request, Response, check_header, fetch
 
 __all__ = [
-    "BODY_LIMIT", "REDIRECT_LIMIT", "Request", "Response", "check_header", "fetch", "follow",
+    "BODY_LIMIT", "Request", "Response", "check_header", "fetch",
 ]  # fmt: skip

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from statistics import median
 from typing import Any
 
 from probed import Run
@@ -27,6 +26,8 @@ def judge(run: Run, wait_s: float, factor: float | None) -> None:
     if factor is None:
         run.memory.pop(KEY, None)
         return
+    from statistics import median  # noqa: PLC0415  # few ask for it
+
     waits = [*remembered(run.memory), round(wait_s, 4)][-USUAL:]
     run.memory[KEY] = waits
     if len(waits) < WARM_UP:

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from probed.model import Finding, Measure, Measurement, Outcome, Phase, Result, Severity
-from probed.output import Report, Style, render_markdown, render_result
-from probed.output.github import render_github
+from probed.output import Report, Style, render_result
+from probed.output.github import render_github, render_markdown
 from probed.output.junit import render_junit
 from probed.output.nagios import render_nagios
 from probed.output.report import render_json
