@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from difflib import get_close_matches
 from textwrap import fill, indent
 
 import click
 
 from probed.config.docs import field_docs
 from probed.config.shape import key_of
+from probed.likeness import closest
 from probed.model import Measure
 from probed.probe import Probe
 from probed.reasons import Reasons
@@ -23,8 +23,8 @@ def explain(kind: str) -> None:
     registry = Registry()
     kinds = list(registry.kinds())
     if kind not in kinds:
-        close = get_close_matches(kind, kinds, 1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(kinds))}"
+        close = closest(kind, kinds)
+        hint = f"did you mean {close!r}?" if close else f"known are {', '.join(sorted(kinds))}"
         raise click.UsageError(f"there is no kind {kind!r}; {hint}")
     probe = registry.load(kind)
     parts = [fill(f"{kind}: {inspect.cleandoc(probe.__doc__ or '')}", WIDTH), _settings(probe)]
