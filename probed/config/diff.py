@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from probed.config.model import Check, Config
-from probed.config.settings import CheckSettings, ServiceSettings, Settings, TelemetrySettings
+from probed.config.sections import ServiceSettings, TelemetrySettings
+from probed.config.settings import CheckSettings, Settings
 from probed.config.shape import key_of
 from probed.config.show import View
 from probed.redact import MASK, Redactor, sanitize

@@ -17,7 +17,6 @@ from probed.config.model import Config, Otlp, Position, Service, Spool, Telemetr
 from probed.config.origins import origins_of
 from probed.config.problems import ConfigError, Problem
 from probed.config.reading import read_text
-from probed.config.settings import ServiceSettings, Settings, TelemetrySettings
 from probed.config.source import Node, Source
 from probed.config.templates import Templates
 from probed.config.values import Values
@@ -126,8 +125,8 @@ def _read(values: Values, registry: Registry, path: Path | None, *, origins: boo
         return None
     Includes(values, path).read()
     roots = [written for source in values.files.sources if (written := _written(values, source))]
-    service = _section(values, root.value, "service", ServiceSettings)
-    telemetry = _section(values, root.value, "telemetry", TelemetrySettings)
+    service = _section(values, root.value, "service")
+    telemetry = _section(values, root.value, "telemetry")
     kinds = Kinds(values, registry)
     defaults = read_defaults(values, root.value.get("defaults"), kinds)
     templates = Templates(values, kinds, defaults.kinds)
@@ -184,14 +183,14 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names)
 
 
-def _section(
-    values: Values, root: Mapping[str, Node], key: str, model: type[Settings]
-) -> dict[str, Any]:
-    """What the file holds of it. Without any its validator, which is slow to build, is not."""
+def _section(values: Values, root: Mapping[str, Node], key: str) -> dict[str, Any]:
+    """What the file holds of it."""
     node = root.get(key)
     if node is None or (node.value is None and node.plain):
         return {}
-    settings = values.model(node, model, key)
+    from probed.config import sections  # noqa: PLC0415  # slow, and for a daemon
+
+    settings = values.model(node, sections.MODELS[key], key)
     return {} if settings is None else settings.written
 
 

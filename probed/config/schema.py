@@ -12,13 +12,12 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_jso
 from pydantic_core.core_schema import ModelSchema
 
 from probed.config.docs import field_docs
+from probed.config.sections import ServiceSettings, TelemetrySettings
 from probed.config.settings import (
     NAME,
     NAME_LIMIT,
     CheckSettings,
     CommonSettings,
-    ServiceSettings,
-    TelemetrySettings,
 )
 from probed.config.shape import key_of
 from probed.config.templates import USE_LIMIT

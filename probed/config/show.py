@@ -15,7 +15,8 @@ from probed.config.excerpt import names_secret
 from probed.config.interpolate import escape
 from probed.config.model import Check, Config, Origin
 from probed.config.scalars import resolve
-from probed.config.settings import CheckSettings, ServiceSettings, Settings, TelemetrySettings
+from probed.config.sections import ServiceSettings, TelemetrySettings
+from probed.config.settings import CheckSettings, Settings
 from probed.config.shape import ANY, Shape, fields_of, key_of
 from probed.config.source import yaml_loader
 from probed.fields import format_duration, format_size
