@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
@@ -104,8 +103,7 @@ class Finding(NamedTuple):
     evidence: Evidence = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """The frozen record of one run. Everything after the run works from it.
 
     Times: `started_at` seconds since the epoch, `duration_s` on the monotonic clock. `trace_id` and
@@ -125,8 +123,8 @@ class Result:
     findings: tuple[Finding, ...] = ()
     phases: tuple[Phase, ...] = ()
     measures: tuple[Measurement, ...] = ()
-    facts: Mapping[str, Scalar] = field(default_factory=dict)
-    labels: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, Scalar] = MappingProxyType({})
+    labels: Mapping[str, str] = MappingProxyType({})
     severity: Severity = Severity.P2
     previous: Result | None = None
     kept: bool = True

@@ -7,7 +7,6 @@ fail, another check's failure says nothing of its target.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 import anyio
 
@@ -76,4 +75,4 @@ def _excused(result: Result, references: str) -> Result:
         result.findings, Reason.SELF_OFFLINE, message, lambda f: f.level is Outcome.FAILED
     )
     previous = None if result.previous is None else _excused(result.previous, references)
-    return replace(result, findings=findings, outcome=outcome_of(findings), previous=previous)
+    return result._replace(findings=findings, outcome=outcome_of(findings), previous=previous)

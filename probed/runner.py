@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -106,7 +105,7 @@ class Runner:
             if result.outcome is not Outcome.FAILED or left < result.duration_s:
                 break
             confirmation = await self._once(check, left, memory, lambda _: True)
-            result = replace(confirmation, previous=result)
+            result = confirmation._replace(previous=result)
         return result
 
     async def _once(

@@ -177,7 +177,7 @@ def test_of_results_before_the_last_only_what_is_shown_is_kept(chain: History) -
     refused = (Finding(Outcome.FAILED, "connect.refused", "Nobody listens."),)
     facts = Facts()
     gone = weakref.ref(facts)
-    chain.take(replace(result("dns", Outcome.FAILED), findings=refused, facts=facts))
+    chain.take(result("dns", Outcome.FAILED)._replace(findings=refused, facts=facts))
     del facts
     assert gone() is not None
     for _ in range(2):

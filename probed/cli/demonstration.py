@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 
 import anyio
 import click
@@ -74,8 +73,7 @@ def _listening(config: Config) -> Config:
             return "127.0.0.1:0"
         return address
 
-    return replace(
-        config,
+    return config._replace(
         service=config.service._replace(listen=free(config.service.listen)),
         telemetry=config.telemetry._replace(listen=free(config.telemetry.listen)),
     )

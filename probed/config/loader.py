@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,8 +103,7 @@ def _load(
     error = files.error(Redactor(values.secrets.known | values.hidden), read)
     if error is not None or config is None:
         raise error or ConfigError([])
-    return replace(
-        config,
+    return config._replace(
         redactor=Redactor(values.secrets.known),
         warnings=tuple(values.warnings),
         path=path,
@@ -146,9 +144,8 @@ def _read(values: Values, registry: Registry, path: Path | None, *, origins: boo
         telemetry=_telemetry(telemetry),
     )
     if origins:
-        config = replace(
-            config, origins=origins_of(values.files, root, defaults, config, reader.nodes)
-        )
+        found = origins_of(values.files, root, defaults, config, reader.nodes)
+        config = config._replace(origins=found)
     return config
 
 

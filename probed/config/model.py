@@ -113,8 +113,7 @@ class Origin(NamedTuple):
     mapping: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(NamedTuple):
     """One whole, valid configuration. `warnings` are for the person who wrote it.
 
     `path` is the main file; `files` are all that were read, those of secrets included, and `globs`
@@ -124,10 +123,10 @@ class Config:
 
     checks: tuple[Check, ...]
     redactor: Redactor
-    service: Service = field(default_factory=Service)
-    telemetry: Telemetry = field(default_factory=Telemetry)
+    service: Service = Service()
+    telemetry: Telemetry = Telemetry()
     warnings: tuple[str, ...] = ()
     path: Path | None = None
     files: tuple[Path, ...] = ()
     globs: tuple[Glob, ...] = ()
-    origins: Mapping[str, Mapping[str, Origin]] = field(default_factory=dict, repr=False)
+    origins: Mapping[str, Mapping[str, Origin]] = MappingProxyType({})

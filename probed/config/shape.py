@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import types
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, PlainValidator, SecretStr, WrapValidator
 from pydantic.fields import FieldInfo
@@ -22,8 +21,7 @@ _VALIDATORS = (BeforeValidator, PlainValidator, WrapValidator)
 _PATTERN = get_args(Pattern)[1]
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(NamedTuple):
     """`scalar` names the one way in which the value is written, or is empty: `text`, `flag`,
     `whole`, `number`, `duration`, `size`, `path`, `url`, `pattern`, `other`. `custom` is true
     where a validator of the kind's own reads the value, so that only it knows how it is written.
@@ -35,7 +33,7 @@ class Shape:
     models: tuple[type[BaseModel], ...] = ()
     items: Shape | None = None
     values: Shape | None = None
-    sample: str = field(default="", compare=False)
+    sample: str = ""
 
     @property
     def fields(self) -> Mapping[str, Shape]:
@@ -61,7 +59,7 @@ def fields_of(models: tuple[type[BaseModel], ...]) -> Mapping[str, Shape]:
         for name, info in model.model_fields.items():
             shape = _shape(info.annotation, info.metadata)
             if name in _read_by_validators(model):
-                shape = replace(shape, scalar="", custom=True)
+                shape = shape._replace(scalar="", custom=True)
             key = key_of(name, info)
             found[key] = _either(found[key], shape) if key in found else shape
     return found
@@ -109,7 +107,7 @@ def _validated(annotation: Any, validator: Any) -> Shape:
         return _SIZE
     if validator == _PATTERN:
         return Shape(scalar="pattern", sample="'^220 '")
-    return replace(_shape(annotation), scalar="", custom=True)
+    return _shape(annotation)._replace(scalar="", custom=True)
 
 
 def _class(annotation: Any) -> Shape:

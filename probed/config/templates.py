@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import reduce
 from typing import NamedTuple
 
@@ -34,17 +33,17 @@ class Used(NamedTuple):
     known: bool = True
 
 
-@dataclass(slots=True)
 class _Template:
     """`size` counts its values with those of the templates that it uses."""
 
-    name: str
-    node: Node
-    key: Node
-    uses: Used
-    size: int
-    probe: Node | None = None
-    used: bool = False
+    def __init__(self, name: str, node: Node, key: Node, size: int) -> None:
+        self.name = name
+        self.node = node
+        self.key = key
+        self.size = size
+        self.uses = Used()
+        self.probe: Node | None = None
+        self.used = False
 
 
 class Templates:
@@ -169,7 +168,7 @@ class Templates:
             self._values.wrong(key, path, "the name is not unique", remedy)
             return
         size = share(node, path, f"template {name}")
-        self._known[name] = _Template(name, node, key, Used(), size)
+        self._known[name] = _Template(name, node, key, size)
 
     def _hint(self, name: str) -> str:
         close = closest(name, self._known) if self._values.hints else None

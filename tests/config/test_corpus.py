@@ -1,6 +1,5 @@
 """One bad file for each rule, with the exact text of its error; good files that must stay good."""
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -141,5 +140,4 @@ def plain(node: Node) -> object:
 
 
 def settings(config: Config) -> dict[str, object]:
-    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
-    return {key: values[key] for key in ("checks", "service", "telemetry")}
+    return {key: getattr(config, key) for key in ("checks", "service", "telemetry")}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -86,7 +85,7 @@ def test_junit_tells_failures_from_errors() -> None:
 
 @given(st.text())
 def test_junit_can_be_parsed_whatever_a_peer_says(text: str) -> None:
-    bad = replace(result("bad", Outcome.FAILED, text), target=text, labels={"a": text})
+    bad = result("bad", Outcome.FAILED, text)._replace(target=text, labels={"a": text})
     suite = ET.fromstring(render_junit(report(bad)).encode("utf-8", "surrogatepass"))
     assert len(suite[0]) == 1
 
@@ -129,7 +128,7 @@ def test_nothing_at_all_is_a_document_too(render: object) -> None:
 
 def test_the_waterfall_fits_its_frame() -> None:
     phases = (Phase("resolve", 0.0, 0.0), Phase("wait", 0.1, 0.15, "timeout.wait"))
-    text = render_result(replace(result("good"), phases=phases), Style(verbose=True))
+    text = render_result(result("good")._replace(phases=phases), Style(verbose=True))
     bars = re.findall(r"\|(.*)\|", text)
     assert [len(bar) for bar in bars] == [32, 32]
     assert "timeout.wait" in text
@@ -144,7 +143,7 @@ def test_measures_are_told_apart_by_what_differs() -> None:
         Measurement(count, 0.0, (here, ("state", "down"))),
         Measurement(level, 0.0, (here,)),
     )
-    text = render_result(replace(result("good"), measures=measures), Style(verbose=True))
+    text = render_result(result("good")._replace(measures=measures), Style(verbose=True))
     assert [line.strip() for line in text.splitlines()[1:-1]] == [
         "a.count{state=up} = 3 member",
         "a.level = 0",

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -312,7 +311,7 @@ def test_results_and_verdicts_of_unknown_checks_change_nothing(
     board: Board, result: MakeResult, samples: Read
 ) -> None:
     before = samples().text.replace("cpu", "\n").split("\n# TYPE process")[0]
-    board.take(replace(result(), check="gone"))
+    board.take(result()._replace(check="gone"))
     board.judge("gone", CheckState(Verdict.DOWN, failed=1))
     assert samples().text.replace("cpu", "\n").split("\n# TYPE process")[0] == before
 
