@@ -11,13 +11,11 @@ from typing import NamedTuple, TypeAlias
 PATTERN_LIMIT = 1000
 DEPTH_LIMIT = 30
 
-_COUNT = re.compile(r"\{(?:(\d{1,4})(,(\d{0,4}))?|(),(\d{1,4}))\}")
-_FLAGS = re.compile(r"\(\?([ims]+)\)")
-_GROUP = re.compile(r"\((?:\?(?:P<[A-Za-z_]\w*>|([ims]*):))?")
-_SET = re.compile(r"\[\^?\]?(?:[^\]\\]|\\.)*\]", re.DOTALL)
-_ESCAPE = re.compile(
-    r"\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|[dDwWsSnrtfva]|[^A-Za-z0-9])", re.DOTALL
-)
+_COUNT = r"\{(?:(\d{1,4})(,(\d{0,4}))?|(),(\d{1,4}))\}"
+_FLAGS = r"\(\?([ims]+)\)"
+_GROUP = r"\((?:\?(?:P<[A-Za-z_]\w*>|([ims]*):))?"
+_SET = r"(?s)\[\^?\]?(?:[^\]\\]|\\.)*\]"
+_ESCAPE = r"(?s)\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|[dDwWsSnrtfva]|[^A-Za-z0-9])"
 _BITS = {"i": re.IGNORECASE, "m": re.MULTILINE, "s": re.DOTALL}
 _REPEATS = {"*": (0, None), "+": (1, None), "?": (0, 1)}
 
@@ -62,7 +60,7 @@ class _Reader:
         self.depth = 0
 
     def read(self) -> Node:
-        flags = _FLAGS.match(self.text)
+        flags = self._next(_FLAGS)
         if flags is not None:
             self.at = flags.end()
             self._flag(flags[1])
@@ -110,7 +108,7 @@ class _Reader:
         if sign in _REPEATS:
             self.at += 1
             return _REPEATS[sign]
-        count = _COUNT.match(self.text, self.at)
+        count = self._next(_COUNT)
         if count is None:
             return None
         low = int(count[1] or 0)
@@ -124,7 +122,7 @@ class _Reader:
         sign = self.text[self.at]
         if sign == "(":
             return self._group()
-        if sign in _REPEATS or _COUNT.match(self.text, self.at):
+        if sign in _REPEATS or self._next(_COUNT):
             raise self._error("there is nothing to repeat")
         if sign in "^$":
             self.at += 1
@@ -135,7 +133,7 @@ class _Reader:
         return self._atom(sign)
 
     def _group(self) -> Node:
-        start = _GROUP.match(self.text, self.at)
+        start = self._next(_GROUP)
         assert start is not None
         if self.text.startswith("?", start.end()):
             raise self._error(
@@ -175,8 +173,11 @@ class _Reader:
         self.at += len(written)
         return Atom(test, None if self.bits & re.IGNORECASE else literal)
 
-    def _matched(self, what: re.Pattern[str], otherwise: str) -> str:
-        match = what.match(self.text, self.at)
+    def _next(self, what: str) -> re.Match[str] | None:
+        return re.compile(what).match(self.text, self.at)  # `re` keeps what it has compiled
+
+    def _matched(self, what: str, otherwise: str) -> str:
+        match = self._next(what)
         if match is None:
             raise self._error(otherwise)
         return match[0]
