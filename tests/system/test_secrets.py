@@ -16,15 +16,15 @@ from typing import Any
 
 import pytest
 
-HEADER = "canary-header-7f3a"
-QUERY = "canary-query-7f3a"
-UPSTREAM = "canary-upstream-7f3a"
-OTLP = "canary-otlp-7f3a"
-BEARER = "canary-bearer-7f3a/+&\"'"
-FILE = "canary-file-7f3a"
-VARIABLE = "canary-variable-7f3a"
-LINE = "canary-line-7f3a"
-MARK = "7f3a"
+HEADER = "canary-header-7f3z"
+QUERY = "canary-query-7f3z"
+UPSTREAM = "canary-upstream-7f3z"
+OTLP = "canary-otlp-7f3z"
+BEARER = "canary-bearer-7f3z/+&\"'"
+FILE = "canary-file-7f3z"
+VARIABLE = "canary-variable-7f3z"
+LINE = "canary-line-7f3z"
+MARK = "7f3z"
 SECRETS = (HEADER, QUERY, UPSTREAM, OTLP, BEARER, FILE, VARIABLE, LINE)
 
 
@@ -183,13 +183,13 @@ checks:
     "mistake",
     [
         "headers: {Authorization: {env: BEARER}, 'X Y': {env: HEADER}}",
-        'headers: {X-Key: "canary-literal-7f3a\\n"}',
-        "headers: {X-Key: [canary-list-7f3a]}",
-        "url: 'http://user:canary-user-7f3a@h/'",
+        'headers: {X-Key: "canary-literal-7f3z\\n"}',
+        "headers: {X-Key: [canary-list-7f3z]}",
+        "url: 'http://user:canary-user-7f3z@h/'",
         "url: '${API_TOKEN}'",
         "status: ['${API_TOKEN}']",
-        "password: canary-password-7f3a",
-        "headers: {X-Key: {env: canary-name-7f3a}}",
+        "password: canary-password-7f3z",
+        "headers: {X-Key: {env: canary-name-7f3z}}",
     ],
 )
 def test_no_error_of_the_configuration_holds_a_secret(
