@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from probed.testing.certificates import Authority, Issued
     from probed.testing.clock import FakeClock
     from probed.testing.contract import CANARY, ProbeContract, Scenario
+    from probed.testing.fake_receiver import FakeReceiver
+    from probed.testing.fake_stripe import FakeStripe
     from probed.testing.leaks import LeakError, no_leaks
     from probed.testing.nameserver import DnsServer, dns_server
     from probed.testing.peer import Gone, Peer
@@ -27,6 +29,8 @@ _HOME = {
     "CANARY": "contract",
     "DnsServer": "nameserver",
     "FakeClock": "clock",
+    "FakeReceiver": "fake_receiver",
+    "FakeStripe": "fake_stripe",
     "Gone": "peer",
     "HttpServer": "webserver",
     "Issued": "certificates",
@@ -43,8 +47,8 @@ _HOME = {
 }
 
 __all__ = [
-    "BEHAVIOURS", "CANARY", "Answer", "Authority", "Behaviour", "DnsServer", "FakeClock", "Gone",
-    "HttpServer", "Issued", "LeakError", "Peer", "ProbeContract", "Received", "Scenario", "Server",
+    "BEHAVIOURS", "CANARY", "Answer", "Authority", "Behaviour", "DnsServer", "FakeClock",
+    "FakeReceiver", "FakeStripe", "Gone", "HttpServer", "Issued", "LeakError", "Peer", "ProbeContract", "Received", "Scenario", "Server",
     "dns_server", "http_server", "no_leaks", "serve",
 ]  # fmt: skip
 

@@ -1,0 +1,138 @@
+"""What the steps found when they were last run: kept in `run.memory`, so that no problem is
+forgotten while a step is not due.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from probed import Outcome
+from probes.stripe.reasons import BY_VALUE
+from probes.stripe.step import Noted, Step
+
+SLACK = 0.05
+"""The part of its cadence that a step may be run too early: ticks are not exact."""
+KEPT = 5
+"""Findings of one step that are kept."""
+NETWORK = frozenset({"dns", "connect", "tls", "timeout", "http", "self"})
+"""Areas of reasons after which nothing is known: the step is due again at once."""
+
+
+@dataclass(slots=True)
+class Last:
+    """What a step found, and when (seconds since the epoch). `again` says that it was failing
+    before, too; `learned` that it came to its end.
+    """
+
+    at: float
+    found: list[Noted] = field(default_factory=list)
+    measured: list[tuple[str, float, dict[str, str]]] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+    again: bool = False
+    learned: bool = True
+
+    @property
+    def failing(self) -> bool:
+        return any(noted.level is Outcome.FAILED for noted in self.found)
+
+
+class Memory:
+    """The last result of each step, and until when Stripe wants to be left alone.
+
+    What other settings or another version left there is passed over.
+    """
+
+    def __init__(self, kept: MutableMapping[str, Any], settings: str, now: float) -> None:
+        if kept.get("settings") != settings:
+            kept.clear()
+            kept["settings"] = settings
+        self._kept = kept
+        self._now = now
+        found = kept.get("steps")
+        self.steps: dict[str, Last] = {}
+        if isinstance(found, Mapping):
+            for name, document in found.items():
+                last = _read(document)
+                if last is not None:
+                    self.steps[name] = last
+
+    def due(self, name: str, cadence: float) -> bool:
+        """Whether the step is to be run now: its time has come, or it came to nothing, or it has
+        just begun to fail, which is worth a second look.
+        """
+        last = self.steps.get(name)
+        if last is None or not last.learned or (last.failing and not last.again):
+            return True
+        return not 0 <= self._now - last.at < cadence * (1 - SLACK)
+
+    def keep(self, step: Step) -> None:
+        """Keep what the step has found."""
+        before = self.steps.get(step.name)
+        fault = step.fault
+        self.steps[step.name] = Last(
+            step.now,
+            step.found[:KEPT],
+            step.measured,
+            step.facts,
+            again=before is not None and before.failing,
+            learned=fault is None or fault.reason.partition(".")[0] not in NETWORK,
+        )
+
+    def save(self) -> None:
+        self._kept["steps"] = {name: _write(last) for name, last in self.steps.items()}
+
+    @property
+    def held(self) -> float:
+        """Seconds for which Stripe wants to be left alone, from now on."""
+        until = self._number("held_until")
+        # A clock that was set back must not hold us for long.
+        return max(0.0, min(until - self._now, self._number("held_for")))
+
+    def hold(self, shortest: float, longest: float) -> None:
+        """Leave Stripe alone for twice as long as the last time."""
+        seconds = min(max(2 * self._number("held_for"), shortest), longest)
+        self._kept["held_for"], self._kept["held_until"] = seconds, self._now + seconds
+
+    def release(self) -> None:
+        """Stripe answers again."""
+        self._kept.pop("held_for", None)
+        self._kept.pop("held_until", None)
+
+    def _number(self, name: str) -> float:
+        value = self._kept.get(name)
+        return float(value) if isinstance(value, int | float) else 0.0
+
+    def fact(self, step: str, name: str) -> Any:
+        """What a step has kept; None where it has not."""
+        last = self.steps.get(step)
+        return None if last is None else last.facts.get(name)
+
+
+def _write(last: Last) -> dict[str, Any]:
+    return {
+        "at": last.at,
+        "found": [[n.level.value, n.reason.value, n.message, n.evidence] for n in last.found],
+        "measured": [list(each) for each in last.measured],
+        "facts": last.facts,
+        "again": last.again,
+        "learned": last.learned,
+    }
+
+
+def _read(document: Any) -> Last | None:
+    try:
+        return Last(
+            float(document["at"]),
+            [
+                Noted(Outcome(level), BY_VALUE[reason], str(message), dict(evidence))
+                for level, reason, message, evidence in document["found"]
+            ],
+            [(str(name), float(value), dict(given)) for name, value, given in document["measured"]],
+            dict(document["facts"]),
+            bool(document["again"]),
+            bool(document["learned"]),
+        )
+    except (TypeError, ValueError, KeyError, AttributeError):
+        return None
