@@ -47,8 +47,8 @@ class FakeReceiver(HttpServer):
         self.refused = 0
 
     @property
-    def address_of_events(self) -> str:
-        """The URL to register."""
+    def hook(self) -> str:
+        """The URL to register at Stripe."""
         return self.url(PATH)
 
     def _take(self, request: Received) -> Answer:

@@ -11,6 +11,7 @@ from probes.stripe.reasons import StripeReason
 from probes.stripe.step import Step
 
 if TYPE_CHECKING:
+    from probes.stripe.memory import Memory
     from probes.stripe.probe import StripeProbe
     from probes.stripe.sdk import Api
 
@@ -29,7 +30,7 @@ async def reach(step: Step, probe: StripeProbe) -> None:
     step.judge_our_clock()
 
 
-async def ping(step: Step, probe: StripeProbe, api: Api) -> None:
+async def ping(step: Step, probe: StripeProbe, api: Api, memory: Memory) -> None:  # noqa: ARG001
     """Ask for what every account has."""
     if probe.ping == "charges":
         data = await api.get("/v1/charges", limit=1)

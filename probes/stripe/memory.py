@@ -8,22 +8,22 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from probed import Outcome
-from probes.stripe.reasons import BY_VALUE
+from probed import Fault, Outcome
+from probes.stripe.reasons import BY_VALUE, OF_THE_KEY
 from probes.stripe.step import Noted, Step
 
 SLACK = 0.05
 """The part of its cadence that a step may be run too early: ticks are not exact."""
 KEPT = 5
 """Findings of one step that are kept."""
-NETWORK = frozenset({"dns", "connect", "tls", "timeout", "http", "self"})
-"""Areas of reasons after which nothing is known: the step is due again at once."""
+_NETWORK = frozenset({"dns", "connect", "tls", "timeout", "http", "self"})
+"""Areas of reasons after which nothing is known."""
 
 
 @dataclass(slots=True)
 class Last:
     """What a step found, and when (seconds since the epoch). `again` says that it was failing
-    before, too; `learned` that it came to its end.
+    before, too; `learned` that what it looks at is known: if not, it is due again at once.
     """
 
     at: float
@@ -75,9 +75,10 @@ class Memory:
             step.now,
             step.found[:KEPT],
             step.measured,
-            step.facts,
+            # Of a step that did not come to its end, what was known counts still.
+            step.facts if fault is None or before is None else {**before.facts, **step.facts},
             again=before is not None and before.failing,
-            learned=fault is None or fault.reason.partition(".")[0] not in NETWORK,
+            learned=fault is None or not _says_nothing(fault),
         )
 
     def save(self) -> None:
@@ -91,7 +92,7 @@ class Memory:
         return max(0.0, min(until - self._now, self._number("held_for")))
 
     def hold(self, shortest: float, longest: float) -> None:
-        """Leave Stripe alone for twice as long as the last time."""
+        """Leave Stripe alone for twice as long as the last time, within bounds."""
         seconds = min(max(2 * self._number("held_for"), shortest), longest)
         self._kept["held_for"], self._kept["held_until"] = seconds, self._now + seconds
 
@@ -108,6 +109,10 @@ class Memory:
         """What a step has kept; None where it has not."""
         last = self.steps.get(step)
         return None if last is None else last.facts.get(name)
+
+
+def _says_nothing(fault: Fault) -> bool:
+    return fault.reason in OF_THE_KEY or fault.reason.partition(".")[0] in _NETWORK
 
 
 def _write(last: Last) -> dict[str, Any]:

@@ -9,30 +9,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 
-from probed import Kind, Measure, Probe, Run, Tls, Url
+from probed import Probe, Run, Tls, Url
+from probes.stripe import measures
 from probes.stripe.reasons import StripeReason
-from probes.stripe.settings import LIVE, Slow, Steps, read_base, read_key
-
-MEASURES = (
-    Measure(
-        "probed.stripe.step.age",
-        unit="s",
-        help="Time since the step was last run.",
-        attributes=("step",),
-    ),
-    Measure(
-        "probed.stripe.api.reads",
-        unit="{read}",
-        kind=Kind.COUNTER,
-        help="Answers to requests with the key: they come off the account's allocation.",
-    ),
-    Measure(
-        "probed.clock.skew",
-        unit="s",
-        help="How far the server's clock is ahead of ours.",
-        attributes=("server",),
-    ),
-)
+from probes.stripe.settings import LIVE, Events, Slow, Steps, Webhook, read_base, read_key
 
 
 class StripeProbe(Probe):
@@ -43,7 +23,7 @@ class StripeProbe(Probe):
 
     kind = "stripe"
     reasons = StripeReason
-    measures = MEASURES
+    measures = measures.ALL
 
     mode: Literal["live", "test"] = "live"
     """Of which mode the key and all answers must be."""
@@ -67,6 +47,11 @@ class StripeProbe(Probe):
     """How long an answer may take to begin, from the end of the request."""
     tls: Tls = Tls()
     """How Stripe's certificate is verified."""
+
+    webhook: Webhook | None = None
+    """Our own webhook endpoint."""
+    events: Events = Events()
+    """What is asked of events that were not delivered."""
 
     @field_validator("api_base")
     @classmethod
@@ -98,7 +83,14 @@ class StripeProbe(Probe):
     def cadences(self) -> Mapping[str, float]:
         """Seconds between two runs of each step that is run at all, in the order of their telling."""
         steps = self.steps
-        found = {"reach": steps.reach, "api": steps.api}
+        asked = self.webhook is not None and self.webhook.synthetic != "off"
+        found = {
+            "reach": steps.reach,
+            "api": steps.api,
+            "endpoints": steps.endpoints,
+            "events": steps.events,
+            "webhook": steps.webhook if asked else None,
+        }
         return {name: every for name, every in found.items() if every is not None}
 
     @cached_property

@@ -53,3 +53,8 @@ class StripeReason(Reasons):
 
 BY_VALUE: Mapping[str, Reasons] = {reason.value: reason for reason in (*Reason, *StripeReason)}
 """All reasons that a finding of this kind may have, for those that were remembered."""
+
+OF_THE_KEY = frozenset(
+    {StripeReason.AUTH_REJECTED, StripeReason.KEY_EXPIRED, StripeReason.RATE_LIMITED}
+)
+"""What one step with the key has found and all others would find too."""

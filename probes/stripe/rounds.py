@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import anyio
 from anyio import to_thread
 
 from probed import Certificate, Fault, Outcome, Reasons, Run
-from probes.stripe import api as asking
+from probes.stripe import together
+from probes.stripe.api import ping, reach
+from probes.stripe.endpoints import registration
+from probes.stripe.events import deliveries, newest_delivered
 from probes.stripe.memory import Last, Memory
-from probes.stripe.reasons import StripeReason
-from probes.stripe.step import Step
+from probes.stripe.reasons import OF_THE_KEY, StripeReason
+from probes.stripe.step import Noted, Step
+from probes.stripe.webhook import verification
 
 if TYPE_CHECKING:
     from probes.stripe.probe import StripeProbe
+    from probes.stripe.sdk import Api
 
-KEYED = ("api",)
-"""Steps that need the key, in the order in which they are run."""
-ORDER = ("reach", "api")
+Work: TypeAlias = "Callable[[Step, StripeProbe], Awaitable[None]]"
+Keyed: TypeAlias = "Callable[[Step, StripeProbe, Api, Memory], Awaitable[None]]"
+
+OPEN: Mapping[str, Work] = {"reach": reach, "webhook": verification}
+"""Steps without the key; they run beside each other."""
+KEYED: Mapping[str, Keyed] = {"api": ping, "endpoints": registration, "events": deliveries}
+"""Steps with it, one after the other: events are asked for as the endpoint is subscribed."""
 HOLD = 3600.0
 """Seconds for which Stripe is left alone at most, once it has asked for it."""
-_OF_ALL = frozenset({
-    StripeReason.AUTH_REJECTED, StripeReason.KEY_EXPIRED, StripeReason.RATE_LIMITED,
-})  # fmt: skip
-"""Reasons that the other steps with the key would find too."""
 
 
 class Round:
@@ -43,70 +48,87 @@ class Round:
         self._certificates: list[Certificate] = []
 
     async def go(self) -> None:
-        due = [
-            name for name, every in self._probe.cadences.items() if self._memory.due(name, every)
-        ]
-        keyed = [name for name in KEYED if name in due] if not self._memory.held else []
+        probe, memory = self._probe, self._memory
+        due = [name for name, every in probe.cadences.items() if memory.due(name, every)]
         async with anyio.create_task_group() as tasks:
-            if "reach" in due:
-                tasks.start_soon(self._step, "reach", asking.reach)
-            if keyed:
-                tasks.start_soon(self._with_the_key, keyed)
-        self._memory.save()
+            for name in OPEN:
+                if name in due:
+                    tasks.start_soon(self._kept, name, OPEN[name])
+            if not memory.held:
+                tasks.start_soon(self._with_the_key, [name for name in KEYED if name in due])
+        await self._whose_secret()
+        memory.save()
         self._tell()
 
     async def _with_the_key(self, names: list[str]) -> None:
-        sdk = await to_thread.run_sync(import_module, "probes.stripe.sdk")
+        memory = self._memory
         for name in names:
-            if await self._keyed(name, sdk.Api):
+            fault = (await self._kept(name, await self._keyed(KEYED[name]))).fault
+            if fault is None:
+                memory.release()
+                continue
+            shortest = min(every for key, every in self._probe.cadences.items() if key in KEYED)
+            if fault.reason is StripeReason.RATE_LIMITED:
+                memory.hold(shortest, HOLD)
+            elif fault.reason in OF_THE_KEY and memory.steps[name].again:
+                memory.hold(shortest, shortest)
+            if not memory.steps[name].learned:
                 return
 
-    async def _keyed(self, name: str, make: Callable[..., Any]) -> bool:
-        """Run a step; true where there is no use in going on with others."""
-        work = {"api": asking.ping}[name]
+    async def _keyed(self, work: Keyed) -> Work:
+        """The work of a step with the key. The SDK takes 0.15 s to load: not in the event loop."""
+        sdk = await to_thread.run_sync(import_module, "probes.stripe.sdk")
 
         async def ask(step: Step, probe: StripeProbe) -> None:
-            api = make(step, probe)
+            api: Api = sdk.Api(step, probe)
             try:
-                await work(step, probe, api)
+                await work(step, probe, api, self._memory)
             finally:
                 self._reads += api.reads
 
-        fault = (await self._step(name, ask)).fault
-        if fault is None:
-            self._memory.release()
-            return False
-        if fault.reason is StripeReason.RATE_LIMITED:
-            self._memory.hold(min(self._probe.cadences[name] for name in KEYED), HOLD)
-        return fault.reason in _OF_ALL or not self._memory.steps[name].learned
+        return ask
 
-    async def _step(self, name: str, work: Callable[[Step, StripeProbe], Awaitable[None]]) -> Step:
+    async def _kept(self, name: str, work: Work) -> Step:
+        step = await self._step(name, work)
+        self._asked.add(name)
+        self._memory.keep(step)
+        return step
+
+    async def _step(self, name: str, work: Work) -> Step:
         step = Step(name, self._run)
         fault = await self._run.attempt(step.recorder, partial(work, step, self._probe))
         if isinstance(fault, Fault):
             step.blame(fault)
         if step.recorder.certificate is not None:
             self._certificates.append(step.recorder.certificate)
-        self._asked.add(name)
-        self._memory.keep(step)
         return step
+
+    async def _whose_secret(self) -> None:
+        """Where our secret was refused although no event is undelivered: was any delivered?"""
+        memory = self._memory
+        webhook = memory.steps.get("webhook")
+        if (
+            webhook is None
+            or "webhook" not in self._asked
+            or webhook.facts.get("signed") != "refused"
+        ):
+            return
+        if "events" in self._probe.cadences and not memory.held and _none_undelivered(memory):
+            step = await self._step("delivered", await self._keyed(newest_delivered))
+            webhook.facts |= step.facts
 
     def _tell(self) -> None:
         """Findings and measures of all steps, those that were not due as they were."""
-        run, memory = self._run, self._memory
+        run = self._run
         if self._reads:
             run.measure("probed.stripe.api.reads", self._reads)
         told: dict[tuple[Outcome, Reasons, str], dict[str, Any]] = {}
-        for name in self._probe.cadences:
-            last = memory.steps.get(name)
-            if last is None:
-                continue
-            run.measure(
-                "probed.stripe.step.age", max(0.0, run.clock.time() - last.at), {"step": name}
-            )
+        for name, last in self._results():
+            age = max(0.0, run.clock.time() - last.at)
+            run.measure("probed.stripe.step.age", age, {"step": name})
             for measure, value, attributes in last.measured:
                 run.measure(measure, value, attributes)
-            for noted in last.found:
+            for noted in self._found(name, last):
                 key = noted.level, noted.reason, noted.message
                 if key in told:  # one cause, which several steps have found
                     told[key]["step"] += f", {name}"
@@ -116,10 +138,27 @@ class Round:
             run.find(level, reason, message, evidence=evidence)
         run.certificate = min(self._certificates, key=_end, default=None)
 
+    def _results(self) -> Iterator[tuple[str, Last]]:
+        for name in self._probe.cadences:
+            last = self._memory.steps.get(name)
+            if last is not None:
+                yield name, last
+
+    def _found(self, name: str, last: Last) -> Iterator[Noted]:
+        for noted in last.found:
+            yield together.judge(noted, self._memory)
+        if name == "webhook":
+            yield from together.clock(self._memory)
+
     def _age(self, name: str, last: Last) -> dict[str, Any]:
         if name in self._asked:
             return {}
         return {"from": datetime.fromtimestamp(last.at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
+
+
+def _none_undelivered(memory: Memory) -> bool:
+    events = memory.steps.get("events")
+    return events is not None and events.learned and events.facts.get("undelivered") == 0
 
 
 def _end(certificate: Certificate) -> float:

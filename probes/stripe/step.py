@@ -72,8 +72,9 @@ class Step:
         self.found.append(Noted(level, reason, text, cleaned))
 
     def measure(self, name: str, value: float, **attributes: str) -> None:
-        """Measure a gauge: the value is repeated until the step is run again."""
-        self.measured.append((name, value, attributes))
+        """Measure a gauge, the last value counting: it is repeated until the step is run again."""
+        others = [each for each in self.measured if (each[0], each[2]) != (name, attributes)]
+        self.measured = [*others, (name, value, attributes)]
 
     def judge_latency(self, seconds: float, bounds: Latency) -> None:
         """Find an answer that took longer to begin than `bounds` says."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time as system_time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
+import anyio
 import pytest
 
 from probed.clock import Clock
@@ -12,12 +14,14 @@ from probed.model import Result
 from probed.net import Network
 from probed.redact import Redactor
 from probed.runner import execute
+from probed.testing.fake_receiver import FakeReceiver
 from probed.testing.fake_stripe import KEY, FakeStripe
 from probed.testing.leaks import no_leaks
 from probes.stripe import StripeProbe
 
 OFF: dict[str, Any] = dict.fromkeys(("reach", "api", "events", "endpoints", "webhook", "drift"))
 """No step at all."""
+SECRET = "whsec_" + "probedFakeSecret0123456789"
 
 Asked: TypeAlias = Callable[..., Awaitable[Result]]
 """`await asked("api", memory=None, **settings)`: one run of those steps, against `fake`."""
@@ -68,3 +72,30 @@ def measured() -> Callable[[Result], dict[str, float]]:
         }
 
     return values
+
+
+class Wall:
+    """A clock whose time of day is set; its monotonic time is real."""
+
+    def __init__(self) -> None:
+        self.now = 1_767_225_600.0
+
+    def time(self) -> float:
+        return self.now
+
+    monotonic = staticmethod(system_time.monotonic)
+    sleep = staticmethod(anyio.sleep)
+
+
+@pytest.fixture
+def wall(fake: FakeStripe) -> Wall:
+    """The time of day of probe and Stripe both."""
+    clock = Wall()
+    fake.clock = clock.time
+    return clock
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[FakeReceiver]:
+    async with FakeReceiver(SECRET) as application:
+        yield application

@@ -231,7 +231,7 @@ def test_no_file_is_written_and_nothing_is_printed(tmp_path: Path) -> None:
         "XDG_CONFIG_HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1",
     }  # fmt: skip
     done = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error::UserWarning", "-c", _PROGRAM],
+        [sys.executable, "-W", "error::UserWarning", "-c", _PROGRAM],
         env=environment, capture_output=True, text=True, check=False, timeout=25,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -1,0 +1,70 @@
+"""What the steps say together: who holds the wrong signing secret?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from probed import Outcome
+from probes.stripe.memory import Memory
+from probes.stripe.reasons import StripeReason
+from probes.stripe.step import SKEW_DEGRADED, Noted
+
+SKEW_FAILED = 240.0
+"""Seconds that the endpoint's clock may be off; Stripe's libraries take signatures for 300 s."""
+_ACCEPTS_OURS = (
+    " The application accepts our copy of the secret, Stripe's deliveries fail: the secret was rolled "
+    "at Stripe, or Stripe cannot reach the endpoint."
+)
+_BOTH = " Stripe's own deliveries fail too: the application holds a wrong secret."
+
+
+def judge(noted: Noted, memory: Memory) -> Noted:
+    """The finding in the light of what other steps have found."""
+    if noted.reason is StripeReason.EVENTS_UNDELIVERED:
+        if memory.fact("webhook", "signed") == "accepted":
+            return replace(noted, message=noted.message + _ACCEPTS_OURS)
+    elif noted.reason is StripeReason.SECRET_MISMATCH:
+        if _count(memory.fact("events", "undelivered")):
+            return replace(noted, message=noted.message + _BOTH)
+        delivered = memory.fact("webhook", "delivered")
+        if delivered is not None and memory.fact("events", "undelivered") == 0:
+            message = (
+                "The endpoint refused an event that was signed with our secret, but accepts Stripe's "
+                "own: our copy of the secret is old."
+            )
+            evidence = {**noted.evidence, "delivered": delivered}
+            return Noted(Outcome.DEGRADED, StripeReason.SECRET_STALE, message, evidence)
+    return noted
+
+
+def clock(memory: Memory) -> Iterator[Noted]:
+    """Find a clock of the endpoint's to which signatures seem too old or too new. It is held against
+    Stripe's, where that is known: ours may be the wrong one.
+    """
+    skew = _seconds(memory.fact("webhook", "skew"))
+    if skew is None:
+        return
+    reference = _seconds(memory.fact("reach", "skew"))
+    if reference is None:
+        reference = _seconds(memory.fact("api", "skew"))
+    apart = skew - (reference or 0.0)
+    for level, bound in ((Outcome.FAILED, SKEW_FAILED), (Outcome.DEGRADED, SKEW_DEGRADED)):
+        if abs(apart) > bound:
+            where = "ahead of" if apart > 0 else "behind"
+            whose = "ours" if reference is None else "Stripe's"
+            message = (
+                f"The endpoint's clock is {abs(apart):.0f} s {where} {whose}: Stripe's libraries "
+                "take signatures for 300 s."
+            )
+            yield Noted(level, StripeReason.SKEW, message, {})
+            return
+
+
+def _seconds(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) else 0
