@@ -50,6 +50,16 @@ ALL = (
         attributes=("event",),
     ),
     Measure(
+        "probed.stripe.sync.lag",
+        unit="s",
+        help="How far the application is behind Stripe's newest event.",
+    ),
+    Measure(
+        "probed.stripe.sync.difference",
+        unit="{subscription}",
+        help="Active subscriptions of the application, less those of Stripe.",
+    ),
+    Measure(
         "probed.clock.skew",
         unit="s",
         help="How far the server's clock is ahead of ours.",

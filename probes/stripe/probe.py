@@ -12,7 +12,7 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_va
 from probed import Probe, Run, Tls, Url
 from probes.stripe import measures
 from probes.stripe.reasons import StripeReason
-from probes.stripe.settings import LIVE, Events, Slow, Steps, Webhook, read_base, read_key
+from probes.stripe.settings import LIVE, Drift, Events, Slow, Steps, Webhook, read_base, read_key
 
 
 class StripeProbe(Probe):
@@ -52,6 +52,8 @@ class StripeProbe(Probe):
     """Our own webhook endpoint."""
     events: Events = Events()
     """What is asked of events that were not delivered."""
+    drift: Drift | None = None
+    """Where the application says what it has processed."""
 
     @field_validator("api_base")
     @classmethod
@@ -90,6 +92,7 @@ class StripeProbe(Probe):
             "endpoints": steps.endpoints,
             "events": steps.events,
             "webhook": steps.webhook if asked else None,
+            "drift": None if self.drift is None else steps.drift,
         }
         return {name: every for name, every in found.items() if every is not None}
 

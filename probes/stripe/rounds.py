@@ -14,6 +14,7 @@ from anyio import to_thread
 from probed import Certificate, Fault, Outcome, Reasons, Run
 from probes.stripe import together
 from probes.stripe.api import ping, reach
+from probes.stripe.drift import comparison
 from probes.stripe.endpoints import registration
 from probes.stripe.events import deliveries, newest_delivered
 from probes.stripe.memory import Last, Memory
@@ -30,7 +31,9 @@ Keyed: TypeAlias = "Callable[[Step, StripeProbe, Api, Memory], Awaitable[None]]"
 
 OPEN: Mapping[str, Work] = {"reach": reach, "webhook": verification}
 """Steps without the key; they run beside each other."""
-KEYED: Mapping[str, Keyed] = {"api": ping, "endpoints": registration, "events": deliveries}
+KEYED: Mapping[str, Keyed] = {
+    "api": ping, "endpoints": registration, "events": deliveries, "drift": comparison,
+}  # fmt: skip
 """Steps with it, one after the other: events are asked for as the endpoint is subscribed."""
 HOLD = 3600.0
 """Seconds for which Stripe is left alone at most, once it has asked for it."""

@@ -41,11 +41,12 @@ def asked(fake: FakeStripe) -> Asked:
         clock: Clock | None = None,
         timeout: float = 2.0,
         redactor: Redactor | None = None,
+        patience: float = 0.5,
         **settings: Any,
     ) -> Result:
         chosen = OFF | dict.fromkeys(steps, "1m")
         given = {"mode": "test", "key": KEY, "api_base": fake.base, "steps": chosen} | settings
-        async with no_leaks():
+        async with no_leaks(patience=patience):
             return await execute(
                 StripeProbe(**given), network=Network(), timeout=timeout, memory=memory, clock=clock,
                 redactor=redactor,

@@ -9,6 +9,7 @@ from typing import Any
 from probed import HostPort, Outcome, Probe, Tls
 from probed.testing import FakeReceiver, FakeStripe, ProbeContract, Scenario
 from probed.testing.contract import Scenarios
+from probed.testing.fake_receiver import SYNC
 from probed.testing.fake_stripe import KEY
 from probes.stripe import StripeProbe
 
@@ -44,7 +45,13 @@ class TestContract(ProbeContract):
             fake.endpoint(receiver.hook)
             fake.event("invoice.paid", age=600.0)
             webhook = {"url": receiver.hook, "secret": SECRET, "synthetic": "signed"}
-            yield Scenario(self.of(fake, webhook=webhook, events={"ratio": True}), runs=2)
+            app = {
+                "url": receiver.url(SYNC), "last_event": "$.last_event_created",
+                "active": "$.active_subscriptions",
+            }  # fmt: skip
+            receiver.processed = list(fake.events)
+            probe = self.of(fake, webhook=webhook, events={"ratio": True}, drift={"app": app})
+            yield Scenario(probe, runs=2)
 
     @asynccontextmanager
     async def behind(self) -> AsyncIterator[Scenario]:

@@ -1,0 +1,108 @@
+"""Has the application processed what Stripe has sent, and does it count the same?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio
+
+from probed import Fault, Outcome
+from probes.stripe import sources
+from probes.stripe.answers import number, span
+from probes.stripe.events import Event, listed, types_of
+from probes.stripe.reasons import StripeReason
+from probes.stripe.settings import Drift
+from probes.stripe.sources import Processed
+from probes.stripe.step import Step
+
+if TYPE_CHECKING:
+    from probes.stripe.memory import Memory
+    from probes.stripe.probe import StripeProbe
+    from probes.stripe.sdk import Api
+
+HALF = 0.5
+COUNTED = 10_000
+"""Above this Stripe's count of what a search finds is not accurate."""
+
+
+async def comparison(step: Step, probe: StripeProbe, api: Api, memory: Memory) -> None:
+    """Compare the last event that the application has processed with Stripe's newest one, and both
+    counts of active subscriptions.
+    """
+    drift = probe.drift
+    assert drift is not None
+    processed = await _processed(step, drift)
+    if processed is None:
+        return
+    newest = await listed(
+        step, probe, api, limit=1, since=step.now - probe.events.lookback,
+        until=step.now - probe.events.grace, **types_of(memory),
+    )  # fmt: skip
+    _judge_lag(step, drift, processed, newest.events[0] if newest.events else None)
+    if processed.active is not None:
+        step.part("count")
+        await _judge_count(step, drift, api, processed.active)
+        step.part("")
+
+
+async def _processed(step: Step, drift: Drift) -> Processed | None:
+    """What the application says; None, and a finding, where that cannot be had. It may take half of
+    the time that is left: Stripe has to be asked yet.
+    """
+    run = step.run
+    seconds = HALF * max(0.0, run.timeout - (run.clock.monotonic() - run.started))
+    found: Processed | Fault | None = None
+    step.part("app")
+    with anyio.move_on_after(seconds):
+        found = await run.attempt(step.recorder, sources.ask(drift.source, step, seconds))
+    step.part("")
+    if isinstance(found, Processed):
+        return found
+    why, evidence = "It does not answer in time.", dict(step.said)
+    phase = step.recorder.failed_phase
+    if phase is not None:
+        evidence["phase"] = phase.name
+    if found is None:
+        step.recorder.blame(StripeReason.SYNC_UNKNOWN)
+    else:
+        why = found.message
+        evidence["reason"] = found.reason.value
+    message = f"What the application has processed cannot be found out: {why}"
+    step.find(Outcome.UNKNOWN, StripeReason.SYNC_UNKNOWN, message, evidence)
+    return None
+
+
+def _judge_lag(step: Step, drift: Drift, processed: Processed, newest: Event | None) -> None:
+    if newest is None:
+        step.measure("probed.stripe.sync.lag", 0.0)
+        return
+    # Where nothing was processed, the newest event itself is as late as it is old.
+    lag = step.now - newest.created
+    if processed.last is not None:
+        lag = max(0.0, newest.created - processed.last)
+    step.measure("probed.stripe.sync.lag", lag)
+    level = drift.lag.level(lag)
+    if level is None:
+        return
+    if processed.last is None:
+        message = "The application has processed no event, though Stripe has had some."
+    else:
+        message = f"The application is {span(lag)} behind Stripe's newest event, {newest.type}."
+    evidence = {"event": newest.id, "created": newest.created, "processed": processed.last}
+    step.find(level, StripeReason.SYNC_LAG, message, evidence)
+
+
+async def _judge_count(step: Step, drift: Drift, api: Api, ours: float) -> None:
+    """The search is up to a minute behind, so that a small difference is none."""
+    data = await api.get(
+        "/v1/subscriptions/search", query="status:'active'", limit=1, expand=["total_count"]
+    )
+    theirs = number(data.get("total_count"))
+    if theirs is None or theirs > COUNTED:
+        return
+    difference = ours - theirs
+    step.measure("probed.stripe.sync.difference", difference)
+    level = drift.count.level(abs(difference) / max(theirs, 1))
+    if level is not None:
+        message = f"The application counts {ours:.0f} active subscriptions, Stripe {theirs}."
+        step.find(level, StripeReason.SYNC_DRIFT, message, {"application": ours, "stripe": theirs})

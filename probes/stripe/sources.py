@@ -1,0 +1,191 @@
+"""What the application has processed, from where it says so: over HTTP, in MongoDB, or in SQL.
+
+The libraries of databases are loaded by the first run that needs them, in a thread.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from functools import partial
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+from urllib.parse import quote
+
+from anyio import CapacityLimiter, to_thread
+
+from probed import ProbeError, Reason, Request
+from probes.gateway.paths import JsonPath
+from probes.stripe.reasons import StripeReason
+from probes.stripe.settings import HttpSource, MongoSource, Source, SqlSource
+from probes.stripe.step import Step
+
+MILLISECONDS = 1e11
+"""A time that is greater is in milliseconds."""
+CONNECTIONS = CapacityLimiter(4)
+"""Threads that wait for databases; those of a database that hangs count until it lets go."""
+
+PATIENCE = 0.8
+"""The part of its time for which a library is told to wait: it takes some to let go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Processed:
+    """What the application says: when the last event that it has processed was created (seconds since
+    the epoch; None where it has processed none), and how many subscriptions are active to it (None
+    where it was not asked).
+    """
+
+    last: float | None
+    active: float | None
+
+
+def ask(source: Source, step: Step, seconds: float) -> Callable[[], Awaitable[Processed]]:
+    """The question to a source, which has so many seconds. Asking raises OSError, ssl.SSLError or
+    ProbeError.
+    """
+    if isinstance(source, HttpSource):
+        return partial(_over_http, source, step)
+    return partial(_in_database, source, step, PATIENCE * seconds)
+
+
+async def _over_http(source: HttpSource, step: Step) -> Processed:
+    answer = await step.fetch(Request(source.url, headers=source.headers, tls=source.tls))
+    step.said = {"status": answer.status}
+    if answer.status != 200:
+        raise ProbeError(Reason.HTTP_STATUS, f"The application answers {answer.status}.")
+    try:
+        told = None if answer.truncated or answer.undecoded else json.loads(answer.body)
+    except (ValueError, RecursionError):
+        told = None
+    if told is None:
+        raise ProbeError(Reason.HTTP_NOT_JSON, "The application's answer is no JSON.")
+    last = _time(_at(told, source.last_event))
+    return Processed(last, None if source.active is None else _count(_at(told, source.active)))
+
+
+def _at(told: Any, path: JsonPath) -> Any:
+    found = path.find(told)
+    if not found:
+        raise ProbeError(StripeReason.SYNC_UNKNOWN, f"There is nothing at {path} of the answer.")
+    return found[0]
+
+
+async def _in_database(source: MongoSource | SqlSource, step: Step, patience: float) -> Processed:
+    """In a thread: libraries of databases look at files and block where they like. One that does not
+    come back is left alone.
+    """
+    if isinstance(source, MongoSource):
+        query = partial(_query_mongo, source, patience)
+    else:
+        query = partial(_query_sql, source, patience)
+    with step.recorder.phase("query"):
+        return await to_thread.run_sync(query, abandon_on_cancel=True, limiter=CONNECTIONS)
+
+
+def _library(name: str) -> ModuleType:
+    try:
+        return import_module(name)
+    except ImportError:
+        raise ProbeError(
+            StripeReason.SYNC_UNKNOWN, f"The library {name} is not installed: pip install {name}."
+        ) from None
+
+
+def _query_mongo(source: MongoSource, timeout: float) -> Processed:
+    pymongo = _library("pymongo")
+    milliseconds = max(1, int(timeout * 1000))
+    field = source.last_event
+    try:
+        with pymongo.MongoClient(
+            source.uri.get_secret_value(),
+            appname="probed",
+            serverSelectionTimeoutMS=milliseconds,
+            timeoutMS=milliseconds,
+            maxPoolSize=1,
+            retryReads=False,
+        ) as client:
+            database = client.get_database(source.database)
+            last: Any = database[source.collection].find_one({}, {field: 1}, sort=[(field, -1)])
+            active = None
+            if source.active is not None:
+                where = dict(source.active.where)
+                active = _count(database[source.active.collection].count_documents(where))
+    except (pymongo.errors.PyMongoError, ValueError, TypeError) as error:  # also of the string
+        raise _unknown(error) from None
+    for part in field.split("."):
+        last = last.get(part) if isinstance(last, Mapping) else None
+    return Processed(_time(last), active)
+
+
+def _query_sql(source: SqlSource, timeout: float) -> Processed:
+    """By PEP 249, in a connection that may only read."""
+    module = _library(source.library)
+    dsn = source.dsn.get_secret_value()
+    try:
+        if source.library == "sqlite3":
+            path = f"file:{quote(dsn)}?mode=ro"
+            connection = module.connect(path, uri=True, timeout=timeout)
+        else:
+            connection = module.connect(dsn, connect_timeout=max(2, int(timeout)))
+            connection.read_only = True
+        with closing(connection):
+            last = _time(_single(connection, source.last_event))
+            active = None if source.active is None else _count(_single(connection, source.active))
+            return Processed(last, active)
+    except module.Error as error:
+        raise _unknown(error) from None
+
+
+def _single(connection: Any, query: str) -> Any:
+    with closing(connection.cursor()) as cursor:
+        cursor.execute(query)
+        row = cursor.fetchone()
+    return row[0] if row else None
+
+
+def _unknown(error: Exception) -> ProbeError:
+    """Its text may hold anything, a password too: its type does not."""
+    message = f"The application's database could not be asked: {type(error).__name__}."
+    return ProbeError(StripeReason.SYNC_UNKNOWN, message)
+
+
+def _time(value: Any) -> float | None:
+    """Seconds since the epoch of what an application may call a time: seconds, milliseconds, RFC 3339,
+    or what its database makes of it; without a zone it is in UTC.
+    """
+    if value is None:
+        return None
+    if isinstance(value, str):
+        try:
+            value = float(value) if value.isdecimal() else datetime.fromisoformat(value[:64])
+        except ValueError:
+            value = "not a time"
+    if isinstance(value, date):
+        moment = (
+            value if isinstance(value, datetime) else datetime(*value.timetuple()[:3], tzinfo=UTC)
+        )
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return moment.timestamp()
+    if (
+        isinstance(value, int | float | Decimal)
+        and not isinstance(value, bool)
+        and 0 <= value < 1e15
+    ):
+        return float(value) / 1000 if value > MILLISECONDS else float(value)
+    raise ProbeError(StripeReason.SYNC_UNKNOWN, "What the application says is no time.")
+
+
+def _count(value: Any) -> float:
+    if (
+        isinstance(value, int | float | Decimal)
+        and not isinstance(value, bool)
+        and 0 <= value < 1e12
+    ):
+        return float(value)
+    raise ProbeError(StripeReason.SYNC_UNKNOWN, "What the application says is no count.")
