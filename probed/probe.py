@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, MutableMapping
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Hashable,
+    Iterable,
+    Mapping,
+    MutableMapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
 from copy import copy
 from functools import cached_property
 from math import isfinite
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn, Self, TypeVar
 
 import anyio
 from pydantic import BaseModel, ConfigDict
@@ -86,6 +95,13 @@ class Probe(BaseModel, ABC):
             if isinstance(value, TARGETS):
                 return redact_url(value) if isinstance(value, str) else str(value), value.host
         return self.kind, self.kind
+
+    @classmethod
+    def remarks(cls, checks: Sequence[tuple[str, Self, float]]) -> Iterable[str]:  # noqa: ARG003
+        """What `probed config check` says of the enabled checks of this kind together, such as what
+        they cost: a line each. Of each check: its name, its probe, its interval in seconds.
+        """
+        return ()
 
     @abstractmethod
     async def probe(self, run: Run) -> None:

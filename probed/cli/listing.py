@@ -14,6 +14,7 @@ from probed.config.selection import with_tags
 from probed.config.show import show as show_config
 from probed.fields import format_duration
 from probed.likeness import closest
+from probed.probe import Probe
 from probed.registry import Registry
 
 
@@ -61,6 +62,15 @@ def valid(config: Config) -> None:
     enabled = sum(check.enabled for check in config.checks)
     rate = sum(1 / check.interval for check in config.checks if check.enabled)
     click.echo(f"valid: {len(config.checks)} checks, {enabled} enabled, {rate:.2f} runs per second")
+    kinds: dict[type[Probe], list[tuple[str, Probe, float]]] = {}
+    for check in config.checks:
+        if check.enabled:
+            kinds.setdefault(type(check.probe), []).append(
+                (check.name, check.probe, check.interval)
+            )
+    for kind, checks in kinds.items():
+        for remark in kind.remarks(checks):
+            click.echo(config.redactor.clean(remark))
 
 
 def effective(config: Config, name: str | None, *, origins: bool) -> None:
