@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from hashlib import sha256
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 
 from probed import Probe, Run, Tls, Url
 from probes.stripe import measures
+from probes.stripe.budget import FLOOR, PERMISSIONS, remarks
 from probes.stripe.reasons import StripeReason
 from probes.stripe.settings import LIVE, Drift, Events, Slow, Steps, Webhook, read_base, read_key
 
@@ -24,6 +25,8 @@ class StripeProbe(Probe):
     kind = "stripe"
     reasons = StripeReason
     measures = measures.ALL
+
+    notes: ClassVar[str] = PERMISSIONS
 
     mode: Literal["live", "test"] = "live"
     """Of which mode the key and all answers must be."""
@@ -45,6 +48,8 @@ class StripeProbe(Probe):
     """What the step `api` reads; `charges` needs the permission to see them."""
     latency: Slow = Slow()
     """How long an answer may take to begin, from the end of the request."""
+    read_allocation: Annotated[int, Field(ge=1)] = FLOOR
+    """Reads a month that the account may make; `probed config check` compares."""
     tls: Tls = Tls()
     """How Stripe's certificate is verified."""
 
@@ -95,6 +100,16 @@ class StripeProbe(Probe):
             "drift": None if self.drift is None else steps.drift,
         }
         return {name: every for name, every in found.items() if every is not None}
+
+    @property
+    def secret_key(self) -> bool:
+        """Whether the key may do more than read, with real money."""
+        return self.key is not None and self.key.get_secret_value().startswith("sk_live_")
+
+    @classmethod
+    def remarks(cls, checks: Sequence[tuple[str, Self, float]]) -> Iterable[str]:
+        """What their reads cost a month, against what the account may make."""
+        return remarks(checks)
 
     @cached_property
     def fingerprint(self) -> str:
