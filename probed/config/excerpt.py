@@ -8,7 +8,7 @@ from functools import lru_cache
 from probed.redact import MASK, Redactor, sanitize
 
 _BREAK = r"\r\n|[\n\r\x85\u2028\u2029]"
-_WORDS = "key|token|secret|passw|pwd|passphrase|credential|authori[sz]ation|cookie"
+_WORDS = "key|token|secret|passw|pwd|passphrase|credential|authori[sz]ation|cookie|dsn"
 _SECRET = re.compile(_WORDS, re.IGNORECASE)
 _AFTER_KEY = rf"(?i)(?:{_WORDS})[\w-]*[\"']?\s*:\s"
 _QUERY = r"(?<=[?&])([^\s=&?\"']+=)[^\s&\"'#]+"
