@@ -236,7 +236,7 @@ def config_schema() -> None:
 @click.command()
 @click.option(
     "--break", "broken", multiple=True, metavar="NAME",
-    help="Break a peer, to see the failure: gateway, upstream, tls, slow, mongo, slow-ops, connections. May be repeated.",
+    help="Break a peer, to see the failure; a NAME that there is not shows all. May be repeated.",
 )  # fmt: skip
 @click.option("--seconds", type=click.FloatRange(min=1), help="Stop after so many seconds.")
 def demo(*, broken: tuple[str, ...], seconds: float | None) -> int:

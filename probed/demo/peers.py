@@ -25,6 +25,7 @@ from probed.demo.collector import Collector
 from probed.demo.gateway import Billing, Catalog, Gateway
 from probed.demo.mongo import Mongo
 from probed.demo.peer import Check, DemoUnavailable, HttpPeer, Peer, Setting, TcpPeer
+from probed.demo.stripe import Stripe
 from probed.demo.wire import HOST, NOT_FOUND, Response, serve_http
 
 # --- TLS --------------------------------------------------------------------------------------------
@@ -204,6 +205,7 @@ PEERS: tuple[type[Peer], ...] = (
     Banner,
     Names,
     Mongo,
+    Stripe,
     Collector,
 )
 """In the order of their checks in the configuration."""

@@ -23,6 +23,16 @@ SENTENCES = {
         "connect.closed: The server closed the connection before it answered: its limit"
     ],
     "slow-ops": ["mongo.slow_ops: shop has had "],
+    "stripe": ["stripe.api_error: Asked without a key, Stripe answers 500"],
+    "stripe-key": ["stripe.auth_rejected: Stripe does not accept the API key."],
+    "webhook": ["webhook.signature_not_enforced: A security hole: the endpoint accepted an event"],
+    "webhook-secret": [
+        "webhook.secret_mismatch: The endpoint refused an event that was signed with our secret"
+    ],
+    "undelivered": [
+        "stripe.events_undelivered: ",
+        "The application accepts our copy of the secret, Stripe's deliveries fail",
+    ],
 }
 
 
@@ -38,6 +48,7 @@ def test_it_shows_good_results_and_what_arrives_over_otlp(probed: Any) -> None:
         "banner",
         "names",
         "mongo-primary",
+        "stripe",
     ):
         assert re.search(rf"✔ ok +{check} ", done.stdout), check
     assert "failed" not in done.stdout
@@ -58,7 +69,7 @@ def test_each_break_yields_its_sentence(probed: Any, broken: str) -> None:
 def test_a_break_that_there_is_not_is_a_usage_error(probed: Any) -> None:
     done = probed("demo", "--break", "nothing")
     assert done.returncode == 3
-    assert "known: connections, gateway, mongo, slow, slow-ops, tls, upstream" in done.stderr
+    assert f"known: {', '.join(sorted(SENTENCES))}" in done.stderr
 
 
 def test_on_a_terminal_it_is_a_table_and_ctrl_c_stops_all(

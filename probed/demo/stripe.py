@@ -1,0 +1,145 @@
+"""A Stripe account with something going on, and the application that is told of it."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, ClassVar
+
+import anyio
+import anyio.to_thread
+from anyio.abc import TaskGroup
+
+from probed import http
+from probed.clock import SystemClock
+from probed.demo.peer import Check, Peer, Setting
+from probed.fields import Url
+from probed.http import Request
+from probed.net import Network
+from probed.reasons import ProbeError
+from probed.record import Recorder
+from probed.redact import Redactor
+from probed.testing.fake_receiver import SYNC, FakeReceiver
+from probed.testing.fake_stripe import KEY, FakeStripe
+
+PACE = 0.5
+"""Seconds between two events, and between two attempts to deliver one."""
+KEPT = 200
+"""Events that are listed; an account remembers them for 30 days."""
+TYPES = ("customer.subscription.updated", "invoice.paid")
+SECRET = "whsec_probedDemo0123456789abcdef"  # noqa: S105  # of nothing real
+ROLLED = "whsec_anotherDemo0123456789abcdef"
+
+
+class Stripe(Peer):
+    """Stripe's API, its deliveries, and the application's webhook endpoint: our own fakes."""
+
+    breaks: ClassVar[Mapping[str, str]] = {
+        "stripe": "Stripe's API answers 500",
+        "stripe-key": "Stripe does not accept the API key any more",
+        "webhook": "the application's webhook endpoint verifies no signature",
+        "webhook-secret": "the application was given a wrong signing secret",
+        "undelivered": "Stripe's deliveries do not reach the application",
+    }
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
+        self._open = AsyncExitStack()
+        self._stripe = FakeStripe()
+        self._application = FakeReceiver(SECRET)
+
+    async def start(self, tasks: TaskGroup) -> None:
+        await self._open.enter_async_context(self._stripe)
+        await self._open.enter_async_context(self._application)
+        self._stripe.endpoint(self._application.hook, *TYPES)
+        self._stripe.subscriptions = self._application.active = 42
+        self.setting.urls["stripe"] = self._stripe.base
+        self.setting.urls["webhook"] = self._application.hook
+        await anyio.to_thread.run_sync(_write, self.setting.directory)
+        tasks.start_soon(self._work)
+
+    async def stop(self) -> None:
+        await self._open.aclose()
+
+    async def break_(self, name: str) -> None:
+        await super().break_(name)
+        self._apply()
+
+    async def mend(self, name: str) -> None:
+        await super().mend(name)
+        self._apply()
+
+    def _apply(self) -> None:
+        broken, stripe = self.broken, self._stripe
+        stripe.faults = {"*": "key"} if "stripe-key" in broken else {}
+        if "stripe" in broken:
+            stripe.faults = {"*": "error", "reach": "error"}
+        self._application.character = "open" if "webhook" in broken else "correct"
+        self._application.secrets = [ROLLED if "webhook-secret" in broken else SECRET]
+
+    async def _work(self) -> None:
+        """Let things happen, and deliver what has happened, again until it is accepted."""
+        number = 0
+        while True:
+            number += 1
+            self._stripe.event(TYPES[number % len(TYPES)], pending=1)
+            del self._stripe.events[:-KEPT]
+            for event in self._stripe.events:
+                if event["pending_webhooks"] and "undelivered" not in self.broken:
+                    accepted = await self._deliver({**event, "pending_webhooks": 1})
+                    event["pending_webhooks"] = int(not accepted)
+                    if not accepted:
+                        break
+            del self._application.processed[:-KEPT]
+            await anyio.sleep(PACE)
+
+    async def _deliver(self, event: Mapping[str, Any]) -> bool:
+        body, at = json.dumps(event).encode(), int(self._stripe.clock())
+        signed = hmac.new(SECRET.encode(), b"%d." % at + body, hashlib.sha256).hexdigest()
+        headers = {"Content-Type": "application/json", "Stripe-Signature": f"t={at},v1={signed}"}
+        request = Request(Url(self._application.hook), method="POST", headers=headers, body=body)
+        try:
+            answer = await http.fetch(Recorder(SystemClock(), Redactor()), Network(), request)
+        except (OSError, ProbeError):
+            return False
+        return 200 <= answer.status < 300
+
+    def checks(self) -> list[Check]:
+        directory, every = self.setting.directory, "2s"
+        steps = dict.fromkeys(("reach", "api", "events", "endpoints", "webhook", "drift"), every)
+        return [
+            {
+                "name": "stripe",
+                "probe": "stripe",
+                "mode": "test",
+                "api_base": self.setting.urls["stripe"],
+                "key": {"file": str(directory / "stripe-key")},
+                "steps": steps,
+                "webhook": {
+                    "url": self.setting.urls["webhook"],
+                    "secret": {"file": str(directory / "stripe-secret")},
+                    "synthetic": "signed",
+                    "required_events": list(TYPES),
+                },
+                "events": {"grace": "1s", "ratio": True},
+                "drift": {
+                    "app": {
+                        "url": self._application.url(SYNC),
+                        "last_event": "$.last_event_created",
+                        "active": "$.active_subscriptions",
+                    },
+                },
+                "read_allocation": 100_000_000,
+            }
+        ]
+
+
+def _write(directory: Path) -> None:
+    for name, secret in (("stripe-key", KEY), ("stripe-secret", SECRET)):
+        path = directory / name
+        path.touch(mode=0o600)
+        path.write_text(secret)
