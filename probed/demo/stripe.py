@@ -49,6 +49,7 @@ class Stripe(Peer):
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
         self._open = AsyncExitStack()
+        self._working = anyio.CancelScope()
         self._stripe = FakeStripe()
         self._application = FakeReceiver(SECRET)
 
@@ -63,6 +64,7 @@ class Stripe(Peer):
         tasks.start_soon(self._work)
 
     async def stop(self) -> None:
+        self._working.cancel()
         await self._open.aclose()
 
     async def break_(self, name: str) -> None:
@@ -82,20 +84,24 @@ class Stripe(Peer):
         self._application.secrets = [ROLLED if "webhook-secret" in broken else SECRET]
 
     async def _work(self) -> None:
-        """Let things happen, and deliver what has happened, again until it is accepted."""
-        number = 0
-        while True:
-            number += 1
-            self._stripe.event(TYPES[number % len(TYPES)], pending=1)
-            del self._stripe.events[:-KEPT]
-            for event in self._stripe.events:
-                if event["pending_webhooks"] and "undelivered" not in self.broken:
-                    accepted = await self._deliver({**event, "pending_webhooks": 1})
-                    event["pending_webhooks"] = int(not accepted)
-                    if not accepted:
-                        break
-            del self._application.processed[:-KEPT]
-            await anyio.sleep(PACE)
+        """Let things happen, and deliver what has happened."""
+        with self._working:
+            number = 0
+            while True:
+                self._stripe.event(TYPES[number % len(TYPES)], pending=1)
+                del self._stripe.events[:-KEPT]
+                await self._deliver_all()
+                del self._application.processed[:-KEPT]
+                number += 1
+                await anyio.sleep(PACE)
+
+    async def _deliver_all(self) -> None:
+        """Deliver what is not yet, up to one that is not accepted."""
+        for event in self._stripe.events:
+            if event["pending_webhooks"] and "undelivered" not in self.broken:
+                if not await self._deliver(event):
+                    return
+                event["pending_webhooks"] = 0
 
     async def _deliver(self, event: Mapping[str, Any]) -> bool:
         body, at = json.dumps(event).encode(), int(self._stripe.clock())
