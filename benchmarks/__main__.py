@@ -15,9 +15,17 @@ from benchmarks.probes import paced, saturation
 from benchmarks.processes import OTHER, MissingError
 from benchmarks.scale import scale
 from benchmarks.series import series
+from benchmarks.stripe import stripe
 
-ALL = {"saturation": saturation, "paced": paced, "scale": scale, "cold": cold, "series": series,
-       "mongo": mongo}  # fmt: skip
+ALL = {
+    "saturation": saturation,
+    "paced": paced,
+    "scale": scale,
+    "cold": cold,
+    "series": series,
+    "mongo": mongo,
+    "stripe": stripe,
+}
 
 
 def main() -> int:

@@ -24,6 +24,7 @@ import yaml
 from probed import Outcome
 from probed.demo import PEERS, Demo, DemoUnavailable
 from probed.demo.mongo import Mongo
+from probed.demo.stripe import Stripe
 from probes.gateway.health import Kind, parse
 
 pytestmark = pytest.mark.anyio
@@ -31,8 +32,9 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 async def demo() -> AsyncIterator[Demo]:
-    # The database takes a second to start: it has a test of its own.
-    async with Demo([peer for peer in PEERS if peer is not Mongo], slowness=0.2) as running:
+    # Those that take a second to start have tests of their own.
+    peers = [peer for peer in PEERS if peer not in {Mongo, Stripe}]
+    async with Demo(peers, slowness=0.2) as running:
         yield running
 
 
