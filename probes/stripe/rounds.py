@@ -125,18 +125,21 @@ class Round:
         run = self._run
         if self._reads:
             run.measure("probed.stripe.api.reads", self._reads)
+        measured: dict[tuple[str, ...], tuple[str, float, Mapping[str, str]]] = {}
         told: dict[tuple[Outcome, Reasons, str], dict[str, Any]] = {}
         for name, last in self._results():
             age = max(0.0, run.clock.time() - last.at)
             run.measure("probed.stripe.step.age", age, {"step": name})
             for measure, value, attributes in last.measured:
-                run.measure(measure, value, attributes)
+                measured.setdefault((measure, *attributes.values()), (measure, value, attributes))
             for noted in self._found(name, last):
                 key = noted.level, noted.reason, noted.message
                 if key in told:  # one cause, which several steps have found
                     told[key]["step"] += f", {name}"
                 else:
                     told[key] = {**noted.evidence, "step": name, **self._age(name, last)}
+        for each in measured.values():
+            run.measure(*each)
         for (level, reason, message), evidence in told.items():
             run.find(level, reason, message, evidence=evidence)
         run.certificate = min(self._certificates, key=_end, default=None)

@@ -247,3 +247,21 @@ async def test_the_sdk_logs_nothing(
         fake.faults["*"] = fault
         await asked("api")
     assert [record for record in caplog.records if record.name.startswith("stripe")] == []
+
+
+_OTHERS = """
+import sys
+from probed.config import loads
+from probed.registry import Registry
+config = loads("checks: [{name: a, probe: gateway, url: 'http://h/'}]", Registry())
+found = {name.partition(".")[0] for name in sys.modules} & {"stripe", "pymongo", "requests"}
+assert not found, found
+assert not [name for name in sys.modules if name.startswith("probes.stripe")]
+"""
+
+
+def test_without_a_stripe_check_nothing_of_it_is_loaded() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _OTHERS], capture_output=True, text=True, check=False, timeout=20
+    )
+    assert done.returncode == 0, done.stderr
