@@ -84,7 +84,8 @@ class Measurement(NamedTuple):
 class Phase(NamedTuple):
     """A named, timed step. `start_s` counts from the start of the run; `error` names the reason
     if the run failed while this phase was open. `call` says of a step that is one call of the
-    peer what was called, under semantic-convention names.
+    peer what was called, under semantic-convention names. `skipped` says that the run did not come
+    to it.
     """
 
     name: str
@@ -92,6 +93,7 @@ class Phase(NamedTuple):
     duration_s: float
     error: str | None = None
     call: Mapping[str, Scalar] = MappingProxyType({})
+    skipped: bool = False
 
 
 class Finding(NamedTuple):

@@ -47,7 +47,7 @@ def utc(seconds: float) -> str:
 class OpenPhase:
     """A phase that goes on; the `with` block is its length."""
 
-    __slots__ = ("call", "duration", "error", "failed", "name", "recorder", "start")
+    __slots__ = ("call", "duration", "error", "failed", "name", "recorder", "skipped", "start")
 
     def __init__(self, recorder: Recorder, name: str, call: Mapping[str, Scalar]) -> None:
         self.recorder = recorder
@@ -56,6 +56,7 @@ class OpenPhase:
         self.start = 0.0
         self.duration = 0.0
         self.failed = False
+        self.skipped = False
         self.error: str | None = None
 
     def __enter__(self) -> Self:
@@ -121,6 +122,11 @@ class Recorder:
         """
         return OpenPhase(self, self.prefix + name, call)
 
+    def skip(self, name: str) -> None:
+        """Note that the run does not come to a phase of that name: it was not asked, so it is not ok."""
+        with self.phase(name) as phase:
+            phase.skipped = True
+
     def scope(self, prefix: str) -> Recorder:
         """A recorder for a part of the run: its phases join ours, its facts stay its own."""
         part = Recorder(
@@ -145,7 +151,14 @@ class Recorder:
 
     def finished_phases(self) -> tuple[Phase, ...]:
         return tuple(
-            Phase(p.name, p.start, p.duration, p.error or ("failed" if p.failed else None), p.call)
+            Phase(
+                p.name,
+                p.start,
+                p.duration,
+                p.error or ("failed" if p.failed else None),
+                p.call,
+                p.skipped,
+            )
             for p in sorted(self.phases, key=_start)
         )
 

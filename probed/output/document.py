@@ -86,6 +86,8 @@ def _phase(phase: Phase) -> dict[str, Any]:
     }
     if phase.error is not None:
         document["error"] = str(phase.error)
+    if phase.skipped:
+        document["skipped"] = True
     return document
 
 

@@ -104,6 +104,9 @@ def _waterfall(phases: Iterable[Phase], total: float, style: Style) -> Iterator[
     width = max((len(phase.name) for phase in listed), default=0)
     full = "█" if style.unicode else "#"
     for phase in listed:
+        if phase.skipped:
+            yield style.paint(f"{_INDENT}{phase.name:<{width}}  {'skipped':>8}", "2")
+            continue
         start = round(phase.start_s / total * _BAR) if total else 0
         length = max(1, round(phase.duration_s / total * _BAR)) if total else 1
         start = min(start, _BAR - 1)

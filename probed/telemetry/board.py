@@ -157,7 +157,7 @@ class Board:
             if first.outcome is Outcome.FAILED:
                 _count(row.unconfirmed, reason_of(first))
         phases = result.phases
-        row.phases = durations = {phase.name: phase.duration_s for phase in phases}
+        row.phases = durations = {p.name: p.duration_s for p in phases if not p.skipped}
         if len(durations) != len(phases) or len(durations) > PHASE_SERIES:
             row.phases = _summed(result)
         if self._phase_histogram:
@@ -198,6 +198,8 @@ def _count(counts: dict[Any, int], key: Any) -> None:
 def _summed(result: Result) -> dict[str, float]:
     durations: dict[str, float] = {}
     for phase in result.phases:
+        if phase.skipped:
+            continue
         if phase.name in durations or len(durations) < PHASE_SERIES:
             durations[phase.name] = durations.get(phase.name, 0.0) + phase.duration_s
     return durations

@@ -94,6 +94,8 @@ class Spans:
             attributes = _called(phase) | {names.PHASE: _text(phase.name), names.CHECK: check}
             if phase.error is not None:
                 attributes[names.ERROR_TYPE] = str(phase.error)
+            if phase.skipped:
+                attributes[names.SKIPPED] = True
             spans.append(
                 ReadableSpan(
                     name=_name(phase),

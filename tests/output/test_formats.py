@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from xml.etree import ElementTree as ET
 
@@ -148,3 +149,13 @@ def test_measures_are_told_apart_by_what_differs() -> None:
         "a.count{state=up} = 3 member",
         "a.level = 0",
     ]
+
+
+def test_a_phase_that_was_not_come_to_is_no_bar_and_says_so() -> None:
+    phases = (Phase("banner", 0.0, 0.1, "timeout.banner"), Phase("auth", 0.1, 0.0, skipped=True))
+    found = replace(result("good"), phases=phases)
+    text = render_result(found, Style(verbose=True))
+    assert re.search(r"^ +auth +skipped$", text, re.MULTILINE)
+    assert len(re.findall(r"\|(.*)\|", text)) == 1
+    shown = json.loads(render_json(report(found)))["results"][0]["phases"]
+    assert [phase.get("skipped") for phase in shown] == [None, True]

@@ -138,6 +138,14 @@ def test_phases_are_those_of_the_last_run_and_repeated_ones_are_summed(
     assert "phase_time" not in samples().text
 
 
+def test_a_phase_that_was_not_come_to_took_no_time(
+    board: Board, result: MakeResult, samples: Read
+) -> None:
+    board.take(result(phases=(Phase("banner", 0, 0.5), Phase("auth", 0.5, 0, skipped=True))))
+    seen = samples().of("probed_check_phase_duration_seconds", "probed_phase")
+    assert seen == {"banner": 0.5}
+
+
 def test_a_run_shows_64_phases_at_most(board: Board, result: MakeResult, samples: Read) -> None:
     board.take(result(phases=tuple(Phase(f"p{n}", 0, 0.1) for n in range(200))))
     assert len(samples().of("probed_check_phase_duration_seconds", "probed_phase")) == 64

@@ -82,6 +82,15 @@ def test_a_failed_run_is_an_error_with_its_reason(result: MakeResult) -> None:
     assert attributes(connect)["error.type"] == "connect.refused"
 
 
+def test_a_phase_that_was_not_come_to_is_told_from_one_that_went_well(result: MakeResult) -> None:
+    _, banner, auth = spans_of(
+        result(phases=(Phase("banner", 0, 0.1), Phase("auth", 0.1, 0, skipped=True)))
+    )
+    assert "probed.phase.skipped" not in attributes(banner)
+    assert attributes(auth)["probed.phase.skipped"] is True
+    assert auth.status.status_code is StatusCode.UNSET
+
+
 @pytest.mark.parametrize("outcome", [Outcome.DEGRADED, Outcome.UNKNOWN])
 def test_what_is_no_failure_is_no_error_but_says_why(result: MakeResult, outcome: Outcome) -> None:
     (root, *_) = spans_of(result(outcome, reason="http.slow"))
