@@ -81,6 +81,8 @@ class Reason(Reasons):
     TIMEOUT_RECEIVE = "timeout.receive", "The deadline passed while receiving the answer."
     TIMEOUT_BANNER = "timeout.banner", "The deadline passed while waiting for the first line."
     TIMEOUT_QUERY = "timeout.query", "The deadline passed while waiting for the query's answer."
+    TIMEOUT_COMMAND = "timeout.command", "The deadline passed while waiting for a command's answer."
+    TIMEOUT_AUTH = "timeout.auth", "The deadline passed while logging in."
     TIMEOUT_RUN = "timeout.run", "The deadline passed."
 
     HTTP_STATUS = "http.status", "The status is not among those expected."
@@ -202,7 +204,7 @@ OURS: AbstractSet[Reasons] = {
 }
 """What says nothing about the peer."""
 
-_TIMED = {"slow", "too_slow", "latency_trend", "timeout"}
+_TIMED = {"slow", "too_slow", "banner_slow", "latency_trend", "timeout"}
 _GIVEN_UP = {Reason.CONNECT_RESET, Reason.CONNECT_CLOSED}
 
 
@@ -224,6 +226,8 @@ TIMEOUTS: dict[str, Reason] = {
     "receive": Reason.TIMEOUT_RECEIVE,
     "banner": Reason.TIMEOUT_BANNER,
     "query": Reason.TIMEOUT_QUERY,
+    **dict.fromkeys(("ehlo", "ehlo_tls", "mail", "rcpt", "rset", "data"), Reason.TIMEOUT_COMMAND),
+    "auth": Reason.TIMEOUT_AUTH,
 }
 
 
