@@ -242,16 +242,40 @@ class Run(Recorder):
             self.family = family
             await ask(self)
             return
-        parts = [self._part("ipv4"), self._part("ipv6")]
+        parts = [self._of_family("ipv4"), self._of_family("ipv6")]
         async with anyio.create_task_group() as tasks:
             for part in parts:
-                tasks.start_soon(_ask_part, part, ask)
+                tasks.start_soon(part.ask, ask)
         self._join(parts)
 
-    def _part(self, family: OneFamily) -> Run:
+    def part(self, prefix: str) -> Run:
+        """A run within this one: its phases begin with `prefix`, and what it finds, measures and
+        learns stays its own, for the probe to judge. What the check remembers is shared.
+        """
         part = copy(self)
-        part.family, part.prefix = family, f"{self.prefix}{family}/"
+        part.prefix = self.prefix + prefix
         part.findings, part.measured, part.facts = [], [], {}
+        part.certificate = part.fault = None
+        return part
+
+    async def ask(self, ask: Callable[[Run], Awaitable[None]]) -> None:
+        """Ask as a part of a run: what goes wrong becomes a finding of the part and ends only it,
+        shortly before the run's deadline at the latest, so that there is time to judge.
+        """
+
+        async def asked() -> None:
+            try:
+                await ask(self)
+            except EndOfRun as end:
+                self.blame(end.reason)
+
+        fault = await self.attempt(self, asked)
+        if fault is not None:
+            self.find(fault.level, fault.reason, fault.message, evidence=self.context())
+
+    def _of_family(self, family: OneFamily) -> Run:
+        part = self.part(f"{family}/")
+        part.family = family
         part.memory = self.memory.setdefault(family, {})
         return part
 
@@ -470,18 +494,6 @@ class Fault(NamedTuple):
     reason: Reasons
     level: Outcome
     message: str
-
-
-async def _ask_part(part: Run, ask: Callable[[Run], Awaitable[None]]) -> None:
-    async def asked() -> None:
-        try:
-            await ask(part)
-        except EndOfRun as end:
-            part.blame(end.reason)
-
-    fault = await part.attempt(part, asked)
-    if fault is not None:
-        part.find(fault.level, fault.reason, fault.message, evidence=part.context())
 
 
 class EndOfRun(ProbeError):  # noqa: N818  # it ends a run; what went wrong is its reason
