@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         HostPort,
         Latency,
         Pattern,
+        Private,
         Settings,
         Size,
         Tls,
@@ -45,6 +46,7 @@ _HOME = {
     "Measure": "probed.model",
     "Outcome": "probed.model",
     "Pattern": "probed.fields",
+    "Private": "probed.fields",
     "Probe": "probed.probe",
     "ProbeError": "probed.reasons",
     "Recorder": "probed.record",
@@ -66,7 +68,7 @@ _HOME = {
 
 __all__ = [
     "Certificate", "CertificateAge", "Duration", "Family", "Fault", "HostPort", "Kind", "Latency", "Measure",
-    "Outcome", "Pattern", "Probe", "ProbeError", "Reason", "Reasons", "Recorder", "Request",
+    "Outcome", "Pattern", "Private", "Probe", "ProbeError", "Reason", "Reasons", "Recorder", "Request",
     "Response", "Run", "SecretStr", "Settings", "Severity", "Size", "Stream", "Tls", "UnixSocket", "Url",
     "__version__", "check_header",
 ]  # fmt: skip

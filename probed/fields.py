@@ -24,6 +24,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
 
 from probed.net import IdentityError, TlsOptions, check_identity
+from probed.redact import MASK
 
 _DURATION = r"(?:(\d+(?:\.\d+)?)(ms|s|m|h|d))"
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -198,6 +199,44 @@ class HostPort(_Text):
 
     def __hash__(self) -> int:
         return hash(str(self))
+
+
+class Private(_Text):
+    """Text that is written in the file, and shown nowhere: a user name, a mail address.
+
+    As text it is masked, but for the domain of an address. Who needs it itself takes `text`.
+    """
+
+    __slots__ = ("text",)
+    _example = "me@example.com"
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    @classmethod
+    def parse(cls, value: str) -> Private:
+        if not 0 < len(value) <= 256 or any(c < " " or c == "\x7f" for c in value):
+            raise PydanticCustomError(
+                "private", "write 1 to 256 characters, none of them a control character"
+            )
+        return cls(value)
+
+    @property
+    def domain(self) -> str:
+        """What follows the last @; empty where there is none."""
+        return self.text.rpartition("@")[2] if "@" in self.text else ""
+
+    def __str__(self) -> str:
+        return MASK + (f"@{self.domain}" if self.domain else "")
+
+    def __repr__(self) -> str:
+        return f"Private({str(self)!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Private) and self.text == other.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
 
 
 class Url(_Text, str):  # noqa: SLOT000  # what follows from the text is kept beside it

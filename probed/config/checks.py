@@ -9,7 +9,7 @@ from probed.config.defaults import Defaults
 from probed.config.graph import Named, check_names
 from probed.config.kinds import Kinds
 from probed.config.model import Check
-from probed.config.references import in_urls
+from probed.config.references import in_settings
 from probed.config.settings import COMMON, LABEL_LIMIT, WRITTEN, CheckSettings
 from probed.config.source import Node
 from probed.config.templates import Templates
@@ -94,7 +94,7 @@ class Checks:
         settings = self._settings(common, node, written, path)
         if probe is None:
             return None
-        for secret in in_urls(probe):
+        for secret in in_settings(probe):
             self._values.secrets.add(secret)
         self.nodes.append(node)
         position = self._values.files.position(node.start)

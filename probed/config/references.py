@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from probed.config.excerpt import names_secret
 from probed.config.reading import read_bounded
-from probed.fields import Url
+from probed.fields import Private, Url
 
 WRITE = "write {env: NAME}, {file: PATH} or {credential: NAME}"
 SECRET_LIMIT = 64 * 1024
@@ -37,20 +37,23 @@ class SecretError(Exception):
         self.exposed = exposed
 
 
-def in_urls(value: object) -> Iterator[str]:
-    """Query values of the URLs in settings that are taken to be secrets: by the name of the
-    parameter, or because nobody writes so long a word by hand. A peer may repeat what it was asked.
+def in_settings(value: object) -> Iterator[str]:
+    """What settings hold beside secrets that is to be shown nowhere; a peer may repeat it: what is
+    private, and query values of URLs that are taken to be secrets, by the name of the parameter or
+    because nobody writes so long a word by hand.
     """
-    if isinstance(value, Url):
+    if isinstance(value, Private):
+        yield value.text
+    elif isinstance(value, Url):
         for name, text in parse_qsl(urlsplit(value).query):
             if names_secret(name) or len(text) >= LONG_VALUE:
                 yield text
     elif isinstance(value, BaseModel):
         for field in type(value).model_fields:
-            yield from in_urls(getattr(value, field))
+            yield from in_settings(getattr(value, field))
     elif isinstance(value, tuple | list):
         for item in value:
-            yield from in_urls(item)
+            yield from in_settings(item)
 
 
 class Secrets:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 from pydantic import BaseModel, BeforeValidator, PlainValidator, SecretStr, WrapValidator
 from pydantic.fields import FieldInfo
 
-from probed.fields import Pattern, Url, parse_duration, parse_size
+from probed.fields import Pattern, Private, Url, parse_duration, parse_size
 
 _VALIDATORS = (BeforeValidator, PlainValidator, WrapValidator)
 _PATTERN = get_args(Pattern)[1]
@@ -25,9 +25,11 @@ class Shape(NamedTuple):
     """`scalar` names the one way in which the value is written, or is empty: `text`, `flag`,
     `whole`, `number`, `duration`, `size`, `path`, `url`, `pattern`, `other`. `custom` is true
     where a validator of the kind's own reads the value, so that only it knows how it is written.
+    What is `private` may stand in the file, and is shown nowhere.
     """
 
     secret: bool = False
+    private: bool = False
     custom: bool = False
     scalar: str = ""
     models: tuple[type[BaseModel], ...] = ()
@@ -121,6 +123,8 @@ def _class(annotation: Any) -> Shape:
         return shape_of(annotation)
     if issubclass(annotation, Path):
         return Shape(scalar="path", sample="/path/to/file")
+    if issubclass(annotation, Private):
+        return Shape(scalar="text", private=True, sample="me@example.com")
     if issubclass(annotation, Enum):
         return Shape(scalar="other", sample=str(next(iter(annotation)).value))
     if annotation in {list, tuple, set, frozenset}:
@@ -150,6 +154,7 @@ def _union(shapes: list[Shape]) -> Shape:
 def _either(one: Shape, other: Shape) -> Shape:
     return Shape(
         secret=one.secret or other.secret,
+        private=one.private or other.private,
         custom=one.custom or other.custom,
         scalar=one.scalar if one.scalar == other.scalar or _file_of(one, other) else "",
         models=tuple(dict.fromkeys((*one.models, *other.models))),

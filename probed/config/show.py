@@ -19,7 +19,7 @@ from probed.config.sections import ServiceSettings, TelemetrySettings
 from probed.config.settings import CheckSettings, Settings
 from probed.config.shape import ANY, Shape, fields_of, key_of
 from probed.config.source import yaml_loader
-from probed.fields import format_duration, format_size
+from probed.fields import Private, format_duration, format_size
 from probed.redact import MASK, Redactor, redact_url, sanitize
 
 _NEVER = 1 << 30
@@ -141,6 +141,8 @@ class View:
     def value(self, value: Any, shape: Shape, key: str = "", written: Any = None) -> Any:
         if isinstance(value, SecretStr):
             return self.hide(value.get_secret_value(), MASK)
+        if isinstance(value, Private):
+            return self.hide(value.text, str(value))
         if isinstance(value, BaseModel):
             return self.model(value, written)
         if isinstance(value, Mapping):

@@ -140,7 +140,7 @@ class Values:
             return SecretStr("") if secret else text
         if secret:
             return self._secret_text(node, filled, path, key, entry=entry)
-        if names_secret(key):
+        if names_secret(key) or shape.private:
             self.hidden.add(filled.text)
         value: Any = filled.text
         if filled.values and node.plain and shape.scalar in _RETYPED:

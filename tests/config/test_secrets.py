@@ -7,8 +7,9 @@ from typing import Annotated, Any
 import pytest
 from pydantic import AfterValidator
 
-from probed import Probe, Run, SecretStr
+from probed import Private, Probe, Run, SecretStr
 from probed.config import Config, ConfigError, load, loads
+from probed.config.diff import compare, lines
 from probed.config.show import show
 from probed.redact import MASK
 from probed.registry import Registry
@@ -219,3 +220,46 @@ def test_a_probes_own_words_do_not_repeat_a_value(secret: str) -> None:
             environ={"PW": secret},
         )
     assert [problem.message for problem in caught.value.problems] == ["the word … is too weak"]
+
+
+class Mailing(Probe):
+    """Greet somebody."""
+
+    kind = "mailing"
+    to: Private
+    """Whom."""
+    user: Private | None = None
+    """As whom."""
+
+    async def probe(self, run: Run) -> None:
+        """Ask nothing."""
+
+
+MAILING = "checks:\n  - name: a\n    probe: mailing\n    to: {to}\n    user: {user}\n"
+
+
+def mailing(to: str = f"{CANARY}@example.com", user: str = CANARY) -> Config:
+    return loads(MAILING.format(to=to, user=user), registry=Registry({"mailing": Mailing}))
+
+
+def test_what_is_private_may_stand_in_the_file_and_is_shown_nowhere() -> None:
+    config = mailing()
+    assert probe(config).to.text == f"{CANARY}@example.com"
+    assert f"to: {MASK}@example.com" in show(config).replace("'", "").replace('"', "")
+    for text in (show(config), repr(probe(config)), str(probe(config).user)):
+        assert CANARY not in text
+    assert config.redactor.clean(f"550 {CANARY}@example.com of {CANARY}") == f"550 {MASK} of {MASK}"
+
+
+def test_that_something_private_has_changed_is_told_without_it() -> None:
+    told = "\n".join(lines(compare(mailing(), mailing(f"other-{CANARY}@example.com", "other"))))
+    assert "to" in told
+    assert "user" in told
+    assert CANARY not in told
+
+
+@pytest.mark.parametrize("to", ['"a\\nb@c"', '""', "x" * 257, f"[{CANARY}]", f"{CANARY}\t@c"])
+def test_an_error_does_not_repeat_what_is_private(to: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        mailing(to=f"{to}\n    wrong: 1", user=CANARY)
+    assert CANARY not in str(caught.value)
