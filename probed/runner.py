@@ -99,6 +99,7 @@ class Runner:
         confirmation's always is. The result is the last attempt's; the others stand in `previous`.
         """
         ends = self.clock.monotonic() + check.timeout
+        memory = {} if memory is None else memory  # a confirmation knows what came before it
         result = await self._once(check, check.timeout, memory, sampled)
         for _ in range(check.confirm):
             left = ends - self.clock.monotonic()

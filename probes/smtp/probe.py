@@ -1,0 +1,231 @@
+"""The smtp probe: a group of relays, each asked up to the point where mail would be handed over."""
+
+from __future__ import annotations
+
+from functools import cached_property, partial
+from ipaddress import ip_address
+from typing import Annotated, Literal, Self
+
+import anyio
+from pydantic import Field, field_validator, model_validator
+
+from probed import CertificateAge, Family, HostPort, Kind, Measure, Probe, Run
+from probes.smtp import group
+from probes.smtp.dialogue import Dialogue, Manner
+from probes.smtp.envelope import STEPS, try_envelope
+from probes.smtp.hold import Holds
+from probes.smtp.reasons import SmtpReason
+from probes.smtp.settings import (
+    Auth,
+    Envelope,
+    Extension,
+    Helo,
+    Limits,
+    Relay,
+    RelayTls,
+    Slow,
+)
+
+ADDRESSES = 8
+"""Addresses of one relay that are asked."""
+_PHASES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class SmtpProbe(Probe):
+    """Talk to mail relays up to the point where a mail would be handed over, and say which of them
+    can be used now.
+    """
+
+    kind = "smtp"
+    reasons = SmtpReason
+
+    relays: Annotated[tuple[Relay, ...], Field(min_length=1, max_length=5)]
+    """The relays, in the order in which they are preferred: the first is the primary."""
+    helo: Helo
+    """The name that we say EHLO with, such as `probe.example.com`."""
+    tls: RelayTls = RelayTls()
+    """How certificates are judged, and which one is shown to relays that ask for ours."""
+    certificate: CertificateAge = CertificateAge()
+    """How long certificates must still be good for."""
+    auth: Auth | None = None
+    """How to log in at each relay that has no `auth` of its own."""
+    envelope: Envelope | None = None
+    """Whom to name as sender and recipient; without it, no mail is begun."""
+    require_extensions: Annotated[tuple[Extension, ...], Field(max_length=20)] = ()
+    """Extensions that must be offered, such as `size`; one that is missing is `degraded`."""
+    family: Family = "any"
+    """Over which addresses: `any` that connects, `ipv4`, `ipv6`, or `both`, which must both work."""
+    addresses: Literal["first", "all"] = "first"
+    """`all` asks each address of a relay's name, at most 8; login and envelope only by the first."""
+    limits: Limits = Limits()
+    """How long each step may take."""
+    slow: Slow = Slow()
+    """How long each step may take without being `degraded`."""
+
+    measures = (
+        Measure(
+            "probed.smtp.phase.duration",
+            unit="s",
+            kind=Kind.HISTOGRAM,
+            help="Length of each phase of a conversation; of those skipped, that they were.",
+            attributes=("smtp.relay", "smtp.phase", "probed.smtp.outcome"),
+            buckets=_PHASES,
+            series=300,
+        ),
+        Measure(
+            "probed.smtp.banner.first_byte",
+            unit="s",
+            help="Time from the connection to the first byte of the greeting.",
+            attributes=("smtp.relay",),
+        ),
+        Measure(
+            "probed.smtp.certificate.not_after",
+            unit="s",
+            help="End of validity of the relay's certificate, seconds since the epoch.",
+            attributes=("smtp.relay",),
+        ),
+        Measure(
+            "probed.smtp.relay.usable",
+            help="1 where mail could be handed over to the relay now, else 0.",
+            attributes=("smtp.relay",),
+        ),
+        Measure(
+            "probed.smtp.replies",
+            unit="{reply}",
+            kind=Kind.COUNTER,
+            help="Replies by phase and class of their code.",
+            attributes=("smtp.relay", "smtp.phase", "smtp.reply.class"),
+            series=250,
+        ),
+    )
+
+    @property
+    def target(self) -> str:
+        return ", ".join(str(relay.address) for relay in self.relays)
+
+    @property
+    def host(self) -> str:
+        return self.relays[0].address.host
+
+    @field_validator("relays")
+    @classmethod
+    def _in_order(cls, relays: tuple[Relay, ...]) -> tuple[Relay, ...]:
+        if len({relay.name for relay in relays}) < len(relays):
+            raise ValueError("two relays have the same name")
+        if relays[0].role == "backup" or any(r.role == "primary" for r in relays[1:]):
+            raise ValueError("write the primary first: the relays stand in the order of preference")
+        return relays
+
+    @model_validator(mode="after")
+    def _no_secret_in_clear(self) -> Self:
+        for relay in self.relays:
+            if relay.tls == "none" and self._auth_of(relay) is not None:
+                raise ValueError(
+                    f"the relay {relay.name} has no TLS: to log in there would show the secret; "
+                    "write tls: starttls, or auth: null for it"
+                )
+        return self
+
+    def _auth_of(self, relay: Relay) -> Auth | None:
+        return relay.auth if "auth" in relay.model_fields_set else self.auth
+
+    @cached_property
+    def _manner(self) -> Manner:
+        return Manner(
+            self.helo,
+            self.tls,
+            self.certificate,
+            self.limits,
+            self.slow,
+            self.require_extensions,
+        )
+
+    async def probe(self, run: Run) -> None:
+        holds = Holds(run.memory, run.clock.time)
+        alone = len(self.relays) == 1
+        asked = [
+            group.Asked(relay, run.part("" if alone else f"{relay.name}/")) for relay in self.relays
+        ]
+        async with anyio.create_task_group() as tasks:
+            for one in asked:
+                tasks.start_soon(one.part.ask, partial(self._ask, one.relay, holds))
+        for one in asked:
+            one.part.measure(
+                "probed.smtp.relay.usable", float(one.usable), {"smtp.relay": one.relay.name}
+            )
+        group.take_over(run, asked)
+        group.judge(run, asked)
+
+    async def _ask(self, relay: Relay, holds: Holds, part: Run) -> None:
+        await part.by_family(self.family, partial(self._ask_addresses, relay, holds))
+
+    async def _ask_addresses(self, relay: Relay, holds: Holds, run: Run) -> None:
+        host = relay.address.host
+        if self.addresses == "first" or _is_address(host):
+            await self._converse(relay, holds, run)
+            return
+        with run.phase("resolve"):
+            found = await run.network.resolver.addresses(host, run.family)
+        parts = [run.part(f"{address}/") for address in found[:ADDRESSES]]
+        async with anyio.create_task_group() as tasks:
+            for part, address in zip(parts, found, strict=False):
+                at = HostPort(address, relay.address.port)
+                tasks.start_soon(
+                    part.ask,
+                    partial(self._converse, relay, holds, at=at, first=part is parts[0]),
+                )
+        group.join_addresses(run, dict(zip(found, parts, strict=False)))
+
+    async def _converse(
+        self,
+        relay: Relay,
+        holds: Holds,
+        run: Run,
+        *,
+        at: HostPort | None = None,
+        first: bool = True,
+    ) -> None:
+        envelope = self.envelope if first else None
+        dialogue = Dialogue(
+            run,
+            relay,
+            self._manner,
+            auth=self._auth_of(relay) if first else None,
+            holds=holds,
+            then=() if envelope is None else STEPS,
+            address=at,
+        )
+        try:
+            async with dialogue.open():
+                if envelope is not None and not dialogue.hindered:
+                    await try_envelope(dialogue, envelope)
+        finally:
+            _measure(run, relay, dialogue)
+
+
+def _measure(run: Run, relay: Relay, dialogue: Dialogue) -> None:
+    named = {"smtp.relay": relay.name}
+    for phase in run.phases:
+        if phase.recorder is run:
+            failed = "timeout" if dialogue.late else "error"
+            outcome = "skipped" if phase.skipped else failed if phase.failed else "ok"
+            attributes = named | {
+                "smtp.phase": phase.name.rpartition("/")[2],
+                "probed.smtp.outcome": outcome,
+            }
+            run.measure("probed.smtp.phase.duration", phase.duration, attributes)
+    for step, code in dialogue.replies:
+        attributes = named | {"smtp.phase": step, "smtp.reply.class": f"{code // 100}xx"}
+        run.measure("probed.smtp.replies", 1, attributes)
+    if dialogue.banner_began is not None:
+        run.measure("probed.smtp.banner.first_byte", dialogue.banner_began, named)
+    if run.certificate is not None:
+        run.measure("probed.smtp.certificate.not_after", run.certificate.not_after, named)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,152 @@
+"""aiosmtplib's protocol on a stream of ours: it reads what was asked for, within bounds, and keeps
+what the library drops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from aiosmtplib.protocol import SMTPProtocol
+from aiosmtplib.response import SMTPResponse
+
+from probed import Reason, Reasons, Stream
+from probes.smtp.reasons import SmtpReason
+from probes.smtp.reply import (
+    LINE_LIMIT,
+    REPLY_LIMIT,
+    NotAReply,
+    Reply,
+    guess,
+    may_begin,
+    parse_line,
+    reply_of,
+)
+
+
+class Broken(Exception):  # noqa: N818  # the conversation is
+    """The server says what no server may say; `heard` is what there was of it."""
+
+    def __init__(self, reason: Reasons, heard: bytes, message: str | None = None) -> None:
+        super().__init__(message or reason.sentence)
+        self.reason = reason
+        self.heard = heard
+        self.message = message or reason.sentence
+
+
+class _Wire(asyncio.Transport):
+    """What the library takes for its transport. Writing and closing are the protocol's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._closed = False
+
+    def is_closing(self) -> bool:
+        return self._closed
+
+    def close(self) -> None:
+        self._closed = True
+
+
+class ProbeProtocol(SMTPProtocol):
+    """One conversation. `reply` is the last whole reply, `heard` what there is of the one awaited,
+    `first_byte` when that began (by `now`); `spoken` is what a reply may not repeat in public.
+    """
+
+    def __init__(self, stream: Stream, now: Callable[[], float]) -> None:
+        super().__init__(loop=asyncio.get_running_loop())
+        self.stream = stream
+        self.reply: Reply | None = None
+        self.first_byte: float | None = None
+        self.greeted = False
+        self.secret = False
+        """Whether what is said from now on is secret."""
+        self.spoken: list[str] = []
+        self.surplus = b""
+        """What was said before it was asked for."""
+        self._now = now
+        self._unsent = b""
+        self._held = b""
+        self._lines: list[tuple[int, bytes]] = []
+        self.waiting = False
+        self.connection_made(_Wire())
+
+    @property
+    def heard(self) -> bytes:
+        """What there is of the reply that is being read."""
+        lines = [b"%d %s" % line for line in self._lines]
+        return b" / ".join([*lines, self._held] if self._held else lines)
+
+    @property
+    def ahead(self) -> bytes:
+        """What came after the last reply, unasked."""
+        return self._held
+
+    def forget(self) -> None:
+        """The last reply is of the past: the next one is what counts."""
+        self.reply = None
+
+    def write(self, data: bytes) -> None:
+        """Keep it: it is sent before the reply is read."""
+        if self.secret:
+            words = data.decode("utf-8", "replace").split()
+            words = words[2:] if words[:1] == ["AUTH"] else words
+            self.spoken += [word for word in words if len(word) >= 4]
+        self._unsent += data
+
+    async def read_response(self, timeout: float | None = None) -> SMTPResponse:  # noqa: ARG002
+        """The next reply. Raises Broken, OSError, ssl.SSLError or ProbeError; time is limited by
+        who calls.
+        """
+        data, self._unsent = self._unsent, b""
+        if data and not self._held.startswith(b"421"):
+            self.surplus += self._held[:LINE_LIMIT]
+            self._held = b""
+            await self.stream.send(data)
+        self.waiting = True
+        self.reply = reply = await self._read()
+        self.waiting = False
+        text = b"\n".join(line.strip(b" \t") for line in reply.lines)
+        return SMTPResponse(reply.code, text.decode("utf-8", "surrogateescape"))
+
+    async def _read(self) -> Reply:
+        self._lines, self.first_byte = [], None
+        size = 0
+        while True:
+            line = await self._line()
+            size += len(line)
+            try:
+                code, more, text = parse_line(line)
+            except NotAReply:
+                raise self._not_smtp(line) from None
+            self._lines.append((code, text))
+            if not more:
+                self.greeted = True
+                reply, self._lines = reply_of(self._lines), []
+                return reply
+            if size > REPLY_LIMIT:
+                raise Broken(SmtpReason.PROTOCOL_FLOOD, self.heard)
+
+    async def _line(self) -> bytes:
+        while True:
+            line, newline, rest = self._held.partition(b"\n")
+            if not may_begin(self._held):
+                raise self._not_smtp(self._held)
+            if len(line) > LINE_LIMIT:
+                raise Broken(SmtpReason.PROTOCOL_FLOOD, line)
+            if newline:
+                self._held = rest
+                return line.removesuffix(b"\r")
+            data = await self.stream.receive(LINE_LIMIT)
+            if not data:
+                raise Broken(Reason.CONNECT_CLOSED, self.heard)
+            if self.first_byte is None:
+                self.first_byte = self._now()
+            self._held += data
+
+    def _not_smtp(self, begin: bytes) -> Broken:
+        if self.greeted or self._lines:
+            return Broken(SmtpReason.PROTOCOL, begin)
+        what = guess(begin)
+        message = None if what is None else f"What listens there speaks {what}, not SMTP."
+        return Broken(SmtpReason.NOT_SMTP, begin, message)
