@@ -363,7 +363,7 @@ class Dialogue:
     def show(self, text: str | bytes) -> str:
         """What a relay said, as it may be shown: safe, short, without people and secrets."""
         if isinstance(text, bytes):
-            text = text.decode("utf-8", "replace")
+            text = text.decode("utf-8", "replace").strip("\r\n").replace("\r\n", " / ")
         # All of it, which is bounded: a secret must not be cut before it is looked for.
         text = without_secrets(text, self.protocol.spoken)
         return self.run.clean(without_people(self.run.redactor.redact(text)), TEXT_LIMIT)
