@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import ClassVar
 
 import anyio
@@ -21,10 +18,12 @@ from anyio.abc import ByteStream, SocketAttribute, TaskGroup, UDPSocket
 from anyio.streams.buffered import BufferedByteReceiveStream
 from anyio.streams.tls import TLSStream
 
+from probed.demo.certificates import certificates
 from probed.demo.collector import Collector
 from probed.demo.gateway import Billing, Catalog, Gateway
+from probed.demo.mail import Relays
 from probed.demo.mongo import Mongo
-from probed.demo.peer import Check, DemoUnavailable, HttpPeer, Peer, Setting, TcpPeer
+from probed.demo.peer import Check, HttpPeer, Peer, Setting, TcpPeer
 from probed.demo.stripe import Stripe
 from probed.demo.wire import HOST, NOT_FOUND, Response, serve_http
 
@@ -40,7 +39,7 @@ class TlsEndpoint(HttpPeer):
 
     async def start(self, tasks: TaskGroup) -> None:
         self._authority = self.setting.directory / "ca.pem"
-        self._valid, self._expired = await anyio.to_thread.run_sync(_certificates, self._authority)
+        self._valid, self._expired = await anyio.to_thread.run_sync(certificates, self._authority)
         await self.port.listen(tasks, self.handle)
         self.setting.urls["tls"] = f"https://{self.port}/plain"
 
@@ -64,25 +63,6 @@ class TlsEndpoint(HttpPeer):
             {"name": "certificate", "probe": "tls", "address": str(self.port), **trust},
             {"name": "https", "probe": "gateway", "url": self.setting.urls["tls"], **trust},
         ]
-
-
-def _certificates(authority: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """Contexts with a valid and with an expired certificate; the authority's goes to the file."""
-    try:
-        import trustme  # noqa: PLC0415  # only the demo needs it
-    except ImportError:
-        raise DemoUnavailable(
-            "the demo needs trustme: install probed-daemon with its extra, probed-daemon[demo]"
-        ) from None
-    issuer = trustme.CA(organization_name="probed demo")
-    issuer.cert_pem.write_to_path(str(authority))
-    now, day = datetime.now(UTC), timedelta(days=1)
-    contexts = []
-    for begin, end in ((now - day, now + 90 * day), (now - 90 * day, now - day)):
-        leaf = issuer.issue_cert(HOST, "localhost", "demo.test", not_before=begin, not_after=end)
-        contexts.append(ssl.create_default_context(ssl.Purpose.CLIENT_AUTH))
-        leaf.configure_cert(contexts[-1])
-    return contexts[0], contexts[1]
 
 
 # --- a banner -----------------------------------------------------------------------------------------
@@ -198,14 +178,6 @@ class Names(Peer):
 
 
 PEERS: tuple[type[Peer], ...] = (
-    Gateway,
-    Billing,
-    Catalog,
-    TlsEndpoint,
-    Banner,
-    Names,
-    Mongo,
-    Stripe,
-    Collector,
-)
+    Gateway, Billing, Catalog, TlsEndpoint, Banner, Relays, Names, Mongo, Stripe, Collector,
+)  # fmt: skip
 """In the order of their checks in the configuration."""

@@ -22,9 +22,13 @@ import pytest
 import yaml
 
 from probed import Outcome
+from probed.config import loads
 from probed.demo import PEERS, Demo, DemoUnavailable
 from probed.demo.mongo import Mongo
 from probed.demo.stripe import Stripe
+from probed.model import Result
+from probed.registry import Registry
+from probed.runner import Runner
 from probes.gateway.health import Kind, parse
 
 pytestmark = pytest.mark.anyio
@@ -284,7 +288,7 @@ async def test_slow_broken_takes_its_time(demo: Demo) -> None:
 
 
 async def test_breaking_and_mending_twice_is_as_good_as_once(demo: Demo) -> None:
-    assert set(demo.breaks) == {"gateway", "upstream", "tls", "slow"}
+    assert set(demo.breaks) == {"gateway", "upstream", "tls", "slow", "smtp", "backup"}
     for name in demo.breaks:
         await demo.break_(name)
         await demo.break_(name)
@@ -298,7 +302,9 @@ async def test_breaking_and_mending_twice_is_as_good_as_once(demo: Demo) -> None
 
 async def test_an_unknown_break_is_refused_with_those_that_exist(demo: Demo) -> None:
     for change in (demo.break_, demo.mend):
-        with pytest.raises(ValueError, match=r"'dns'; known: gateway, slow, tls, upstream$"):
+        with pytest.raises(
+            ValueError, match=r"'dns'; known: backup, gateway, slow, smtp, tls, upstream$"
+        ):
             await change("dns")
 
 
@@ -309,10 +315,19 @@ async def test_the_configuration_asks_these_peers(demo: Demo) -> None:
     loaded = config(demo)
     names = [entry["name"] for entry in loaded["checks"]]
     assert len(set(names)) == len(names) >= 8
-    assert {entry["probe"] for entry in loaded["checks"]} == {"gateway", "tls", "tcp", "dns"}
+    assert {entry["probe"] for entry in loaded["checks"]} == {
+        "gateway",
+        "tls",
+        "tcp",
+        "dns",
+        "smtp",
+    }
     assert loaded["defaults"]["interval"] == "2s"
     known = {urlsplit(url).netloc for url in demo.urls.values()}
     for entry in loaded["checks"]:
+        if entry["probe"] == "smtp":
+            assert {f"{r['host']}:{r['port']}" for r in entry["relays"]} <= known
+            continue
         target = entry.get("url") or "//" + (entry.get("address") or entry["server"])
         assert urlsplit(target).netloc in known
     assert "&" not in demo.config_text()
@@ -376,3 +391,59 @@ async def test_without_trustme_the_remedy_is_said(
 def test_no_two_peers_share_a_break() -> None:
     names = [name for peer in PEERS for name in peer.breaks]
     assert len(set(names)) == len(names)
+
+
+# --- the mail relays
+
+
+async def mail(demo: Demo) -> Result:
+    """What `probed check mail-out` says."""
+    text = demo.config_text()
+    found = await anyio.to_thread.run_sync(lambda: loads(text, Registry()))
+    (chosen,) = [entry for entry in found.checks if entry.name == "mail-out"]
+    return await Runner.of(found).run(chosen)
+
+
+async def test_the_mail_relays_take_us_up_to_the_mail(demo: Demo) -> None:
+    result = await mail(demo)
+    assert result.outcome is Outcome.OK, result.findings
+    names = [phase.name for phase in result.phases if not phase.skipped]
+    for relay in ("primary", "backup"):
+        for step in ("banner", "starttls", "tls", "ehlo_tls", "auth", "mail", "rcpt", "quit"):
+            assert f"{relay}/{step}" in names
+
+
+async def test_smtp_broken_says_to_switch_to_the_backup(demo: Demo) -> None:
+    await demo.break_("smtp")
+    result = await mail(demo)
+    assert (result.outcome, result.findings[0].reason) == (
+        Outcome.DEGRADED,
+        "smtp.switch_to_backup",
+    )
+    assert "this client is on a block list" in result.findings[1].message
+    await demo.mend("smtp")
+    assert (await mail(demo)).outcome is Outcome.OK
+
+
+async def test_backup_broken_says_that_nobody_could_take_over(demo: Demo) -> None:
+    await demo.break_("backup")
+    result = await mail(demo)
+    assert [finding.reason for finding in result.findings] == ["smtp.backup_unready"]
+    await demo.break_("smtp")
+    result = await mail(demo)
+    assert (result.outcome, result.worst and result.worst.reason) == (
+        Outcome.FAILED,
+        "smtp.banner_rejected",
+    )
+    await demo.mend("backup")
+    await demo.mend("smtp")
+    assert (await mail(demo)).outcome is Outcome.OK
+
+
+async def test_without_aiosmtpd_the_remedy_is_said(
+    nothing_left: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "aiosmtpd.smtp", None)
+    with pytest.raises(DemoUnavailable, match=r"aiosmtpd: install .* probed-daemon\[demo\]$"):
+        async with Demo():
+            pytest.fail("it cannot start")

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from aiosmtpd.smtp import SMTP as Smtpd
+from aiosmtpd import smtp as aiosmtpd
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
 from probed import Outcome, SecretStr, Tls
@@ -72,9 +72,9 @@ async def smtpd(authority: Authority, judge: Judge) -> AsyncIterator[int]:
     context = authority.issue("127.0.0.1").context
     servers: list[Any] = []
 
-    def make() -> Smtpd:
+    def make() -> aiosmtpd.SMTP:
         servers.append(
-            Smtpd(
+            aiosmtpd.SMTP(
                 Handler(), hostname="mx.example.test", loop=loop, tls_context=context,
                 authenticator=judge, auth_required=False,
             )
