@@ -23,6 +23,7 @@ PROGRAMS = {
     "nftables": ("nft",),
     "nginx": ("nginx",),
     "prometheus": ("prometheus", "promtool"),
+    "redis-server": ("redis-server",),
 }
 """The programs of each Debian package that a test may need."""
 
