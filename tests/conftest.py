@@ -18,10 +18,12 @@ os.environ["PROBED_CONTROL"] = ""
 
 CI = os.environ.get("CI") == "true"
 PROGRAMS = {
+    "dovecot-imapd": ("dovecot",),
     "faketime": ("faketime",),
     "iproute2": ("ip", "tc"),
     "nftables": ("nft",),
     "nginx": ("nginx",),
+    "postfix": ("postfix", "postqueue"),
     "prometheus": ("prometheus", "promtool"),
     "redis-server": ("redis-server",),
 }
