@@ -53,6 +53,9 @@ namespace inbox {{
     auto = create
     special_use = \\Junk
   }}
+  mailbox Elsewhere {{
+    auto = create
+  }}
 }}
 service imap-login {{
   inet_listener imap {{

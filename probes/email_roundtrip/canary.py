@@ -1,0 +1,33 @@
+"""The mail that is sent: small, marked, and answered by no machine."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from email.utils import format_datetime
+
+HEADER = "X-Probed-Token"
+
+
+def family_of(*parts: str) -> str:
+    """What the mails of one check have in common, so that no other's are ever removed."""
+    return "probed-" + hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def canary(sender: str, rcpt: str, token: str, now: float) -> bytes:
+    """RFC 5322, with `Auto-Submitted` (RFC 3834)."""
+    mail = EmailMessage()
+    mail["From"] = sender
+    mail["To"] = rcpt
+    mail["Subject"] = "probed: a mail that checks that mail arrives"
+    mail["Date"] = format_datetime(datetime.fromtimestamp(now, UTC))
+    mail["Message-ID"] = f"<{token}@{sender.rpartition('@')[2]}>"
+    mail["Auto-Submitted"] = "auto-generated"
+    mail["X-Auto-Response-Suppress"] = "All"
+    mail["Precedence"] = "bulk"
+    mail[HEADER] = token
+    mail.set_content(
+        "This mail was sent by a machine to see that it arrives. It is removed later.\n"
+    )
+    return mail.as_bytes()

@@ -1,0 +1,348 @@
+"""The email_roundtrip probe: send a marked mail, find it by IMAP, and read what the receiver thinks."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Self
+
+import anyio
+from pydantic import Field, model_validator
+
+from probed import (
+    CertificateAge,
+    Duration,
+    Kind,
+    Measure,
+    Outcome,
+    Probe,
+    ProbeError,
+    Run,
+    Stream,
+)  # fmt: skip
+from probed.fields import format_duration
+from probed.reasons import timeout_in
+from probed.record import utc
+from probes.email_roundtrip.canary import HEADER, canary, family_of
+from probes.email_roundtrip.imap import Imap, Refused
+from probes.email_roundtrip.reasons import AllReasons, RoundtripReason
+from probes.email_roundtrip.results import METHODS, read_results
+from probes.email_roundtrip.settings import Mailbox, Results
+from probes.smtp.dialogue import Dialogue, Manner
+from probes.smtp.hold import Holds
+from probes.smtp.reasons import SmtpReason
+from probes.smtp.reply import without_people
+from probes.smtp.settings import Auth, Helo, Limits, Relay, RelayTls, Slow
+from probes.smtp.settings import Mailbox as Address
+
+REMOVED = 50
+"""Old mails that one run removes."""
+KEPT = timedelta(days=1)
+STEPS = ("mail", "rcpt", "data")
+
+
+class EmailRoundtripProbe(Probe):
+    """Send a small marked mail by a relay, and find it in the mailbox that it must arrive in."""
+
+    kind = "email_roundtrip"
+    reasons = AllReasons
+
+    relay: Relay
+    """The relay that the mail is handed to."""
+    imap: Mailbox
+    """The mailbox that it must arrive in."""
+    sender: Address = Field(alias="from")
+    """The sender, one of its own for this; its domain is shown, no more."""
+    rcpt: Address
+    """The recipient, whose mailbox it is; its domain is shown, no more."""
+    helo: Helo
+    """The name that we say EHLO with."""
+    auth: Auth | None = None
+    """How to log in at the relay."""
+    tls: RelayTls = RelayTls()
+    """How certificates are judged, the relay's and the mailbox's."""
+    certificate: CertificateAge = CertificateAge()
+    """How long certificates must still be good for."""
+    within: Duration = 60.0
+    """How long the mail may take to arrive; and no longer than the check's `timeout` leaves."""
+    degraded: Duration | None = 15.0
+    """Taking longer is `degraded`; null switches it off."""
+    poll: Annotated[Duration, Field(ge=0.02, le=60)] = 1.0
+    """How often the mailbox is looked at."""
+    results: Results | None = None
+    """What the receiver is to think of our mail, by its `Authentication-Results`."""
+    limits: Limits = Limits()
+    """How long each step may take."""
+
+    measures = (
+        Measure(
+            "probed.email_roundtrip.delivery.duration",
+            unit="s",
+            help="From the relay's word that it has taken the mail until it was seen.",
+        ),
+        Measure("probed.email_roundtrip.junk", help="1 where the mail was found among the junk."),
+        Measure(
+            "probed.email_roundtrip.removed",
+            unit="{message}",
+            kind=Kind.COUNTER,
+            help="Old mails of this check that were removed.",
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _no_secret_in_clear(self) -> Self:
+        if self.relay.tls == "none" and self._auth is not None:
+            raise ValueError("the relay has no TLS: to log in there would show the secret")
+        return self
+
+    @property
+    def _auth(self) -> Auth | None:
+        return self.relay.auth if "auth" in self.relay.model_fields_set else self.auth
+
+    @property
+    def target(self) -> str:
+        return f"{self.relay.address} to {self.imap.address}"
+
+    @property
+    def host(self) -> str:
+        return self.relay.address.host
+
+    async def probe(self, run: Run) -> None:
+        holds = Holds(run.memory, run.clock.time)
+        family = family_of(self.sender.text, self.rcpt.text, str(self.relay.address))
+        token = f"{family}-{run.trace_id}"
+        async with self._mailbox(run, holds) as imap:
+            await self._submit(run, holds, token)
+            accepted = run.clock.monotonic()
+            with _imap(run):
+                folder, uid = await self._find(run, imap, token, accepted)
+                took = run.clock.monotonic() - accepted
+                await self._judge(run, imap, folder, uid, took)
+                await self._tidy(run, imap, family)
+
+    # --- the mailbox
+
+    @asynccontextmanager
+    async def _mailbox(self, run: Run, holds: Holds) -> AsyncIterator[Imap]:
+        """Before anything is sent: what cannot be looked for need not be."""
+        async with AsyncExitStack() as stack:
+            with _imap(run):
+                with _within(run, self.limits.connect):
+                    stream = await stack.enter_async_context(run.connect(self.imap.address))
+                imap = await self._open(run, stream, holds)
+            yield imap
+
+    async def _open(self, run: Run, stream: Stream, holds: Holds) -> Imap:
+        mailbox = self.imap
+        if mailbox.tls == "implicit":
+            await self._encrypt(run, stream)
+        imap = Imap(stream)
+        with _step(run, "banner", self.limits.banner):
+            try:
+                await imap.greeting()
+            except Refused as refused:
+                run.fail(RoundtripReason.IMAP_REFUSED, evidence=_said(run, refused))
+        if mailbox.tls == "starttls":
+            with _step(run, "starttls", self.limits.command):
+                await _starttls(run, imap)
+            await self._encrypt(run, stream)
+        with _step(run, "auth", self.limits.auth):
+            async with holds.turn(f"imap {mailbox.host}"):
+                await self._log_in(run, imap, holds)
+        return imap
+
+    async def _encrypt(self, run: Run, stream: Stream) -> None:
+        async def upgrade(again: Stream) -> None:
+            imap = Imap(again)
+            try:
+                await imap.greeting()
+                await imap.do(b"STARTTLS")
+            except Refused:
+                raise ProbeError(RoundtripReason.IMAP_STARTTLS) from None
+
+        with _within(run, self.limits.tls):
+            starts = self.imap.tls == "starttls"
+            await run.start_tls(stream, self.tls, self.imap.host, upgrade if starts else None)
+        run.judge_certificate(self.certificate)
+
+    async def _log_in(self, run: Run, imap: Imap, holds: Holds) -> None:
+        mailbox, place = self.imap, f"imap {self.imap.host}"
+        until = holds.until(place, mailbox.login)
+        if until is not None:
+            run.fail(
+                RoundtripReason.IMAP_AUTH,
+                f"The mailbox's server refused our login before: it is not tried again until "
+                f"{utc(until)}, unless it is changed.",
+                evidence={"held": True, "retry_at": utc(until)},
+            )
+        try:
+            await imap.log_in(
+                mailbox.mechanism, mailbox.username.text, mailbox.secret.get_secret_value()
+            )
+        except Refused as refused:
+            until = holds.refused(place, mailbox.login)
+            # Not what it said: that may hold what we have said.
+            code = "[UNAVAILABLE]" if b"[UNAVAILABLE]" in refused.text.upper() else "NO"
+            run.fail(
+                RoundtripReason.IMAP_AUTH,
+                evidence={"said": code, "held": False, "retry_at": utc(until)},
+            )
+        holds.accepted(place, mailbox.login)
+
+    # --- the mail
+
+    async def _submit(self, run: Run, holds: Holds, token: str) -> None:
+        manner = Manner(self.helo, self.tls, self.certificate, self.limits, Slow())
+        dialogue = Dialogue(run, self.relay, manner, auth=self._auth, holds=holds, then=STEPS)
+        mail = canary(self.sender.text, self.rcpt.text, token, run.clock.time())
+        async with dialogue.open():
+            for name, say in (
+                ("mail", lambda: dialogue.client.mail(self.sender.text)),
+                ("rcpt", lambda: dialogue.client.rcpt(self.rcpt.text)),
+                ("data", lambda: dialogue.client.data(mail)),
+            ):
+                with dialogue.step(name):
+                    reply = await dialogue.ask(say)
+                    if reply.code >= 500:
+                        dialogue.fail(RoundtripReason.MAIL_REJECTED, reply)
+                    if reply.code >= 300:
+                        dialogue.fail(RoundtripReason.MAIL_DEFERRED, reply, temporary=True)
+
+    async def _find(self, run: Run, imap: Imap, token: str, accepted: float) -> tuple[str, int]:  # noqa: RET503  # it fails
+        """The folder in which it was found, and its UID."""
+        left = run.timeout - (accepted - run.started)
+        patience = min(self.within, left - min(0.1 * run.timeout, 0.5))
+        criteria = f'HEADER {HEADER} "{token}"'.encode()
+        with run.phase("search"):
+            with anyio.move_on_after(max(0.0, patience)):
+                while True:
+                    for folder in (self.imap.inbox, *self.imap.junk):
+                        uids = await _search(run, imap, folder, criteria, self.imap.inbox)
+                        if uids:
+                            return folder, uids[0]
+                    await anyio.sleep(self.poll)
+            run.fail(
+                RoundtripReason.NOT_ARRIVED,
+                f"The mail did not arrive within {format_duration(round(patience, 1))}.",
+                evidence={"folders": [self.imap.inbox, *self.imap.junk]},
+            )
+
+    async def _judge(self, run: Run, imap: Imap, folder: str, uid: int, took: float) -> None:
+        run.measure("probed.email_roundtrip.delivery.duration", took)
+        junk = folder != self.imap.inbox
+        run.measure("probed.email_roundtrip.junk", float(junk))
+        if junk:
+            run.degraded(RoundtripReason.JUNK, evidence={"folder": folder})
+        if self.degraded is not None and took > self.degraded:
+            bound = format_duration(self.degraded)
+            run.degraded(
+                RoundtripReason.SLOW, f"The mail took {took:.1f} s to arrive, more than {bound}."
+            )
+        if self.results is None:
+            return
+        with _step(run, "fetch", self.limits.command):
+            try:
+                header = await imap.headers(uid, ("Authentication-Results",))
+            except Refused as refused:
+                run.degraded(RoundtripReason.IMAP_COMMAND, evidence=_said(run, refused))
+                return
+        _judge_results(run, self.results, read_results(header, self.results.authserv_id))
+
+    async def _tidy(self, run: Run, imap: Imap, family: str) -> None:
+        """Remove the mails of this check that are older than a day."""
+        before = datetime.fromtimestamp(run.clock.time(), UTC) - KEPT
+        criteria = (
+            f'HEADER {HEADER} "{family}" BEFORE {before:%d}-{_MONTHS[before.month - 1]}-{before:%Y}'
+        )
+        removed = 0
+        with _step(run, "tidy", self.limits.command):
+            try:
+                only_these = "UIDPLUS" in await imap.capabilities()
+                for folder in (self.imap.inbox, *self.imap.junk):
+                    found = await _search(
+                        run, imap, folder, criteria.encode(), self.imap.inbox, undeleted=True
+                    )
+                    chosen = found[: REMOVED - removed]
+                    if chosen:
+                        await imap.remove(chosen, only_these=only_these)
+                        removed += len(chosen)
+            except Refused as refused:
+                run.degraded(RoundtripReason.IMAP_COMMAND, evidence=_said(run, refused))
+        run.measure("probed.email_roundtrip.removed", removed)
+
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+"""In English, whatever the locale (RFC 3501, date-month)."""
+
+
+async def _search(
+    run: Run, imap: Imap, folder: str, criteria: bytes, inbox: str, *, undeleted: bool = False
+) -> list[int]:
+    try:
+        await imap.select(folder)
+    except Refused as refused:
+        if folder == inbox:
+            run.fail(RoundtripReason.IMAP_COMMAND, evidence=_said(run, refused))
+        return []
+    return await imap.search(criteria + (b" UNDELETED" if undeleted else b""))
+
+
+async def _starttls(run: Run, imap: Imap) -> None:
+    try:
+        await imap.do(b"STARTTLS")
+    except Refused as refused:
+        run.fail(RoundtripReason.IMAP_STARTTLS, evidence=_said(run, refused))
+    if imap.ahead:
+        run.fail(SmtpReason.STARTTLS_INJECTION)
+
+
+def _judge_results(run: Run, wanted: Results, found: dict[str, str] | None) -> None:
+    if found is None:
+        run.degraded(RoundtripReason.NO_RESULTS, evidence={"authserv_id": wanted.authserv_id})
+        return
+    for method in METHODS:
+        run.fact(f"probed.email_roundtrip.{method}", found.get(method))
+        expected: tuple[str, ...] | None = getattr(wanted, method)
+        result = found.get(method, "none")
+        if expected is not None and result not in expected:
+            run.find(
+                Outcome.FAILED,
+                RoundtripReason.RESULT,
+                f"The receiver says {method}={result}; {', '.join(expected)} is expected.",
+                evidence={**found, "authserv_id": wanted.authserv_id},
+            )
+
+
+def _said(run: Run, refused: Refused) -> dict[str, Any]:
+    return {"said": run.clean(without_people(refused.text.decode("utf-8", "replace")), 256)}
+
+
+@contextmanager
+def _imap(run: Run) -> Iterator[None]:
+    """Phases from here on are `imap/…`."""
+    before, run.prefix = run.prefix, f"{run.prefix}imap/"
+    try:
+        yield
+    finally:
+        run.prefix = before
+
+
+@contextmanager
+def _step(run: Run, name: str, limit: float) -> Iterator[None]:
+    with run.phase(name), _within(run, limit, name):
+        yield
+
+
+@contextmanager
+def _within(run: Run, seconds: float, name: str | None = None) -> Iterator[None]:
+    left = run.timeout - (run.clock.monotonic() - run.started)
+    seconds = min(seconds, left - min(0.07 * run.timeout, 0.35))
+    with anyio.move_on_after(seconds) as scope:
+        yield
+    if scope.cancelled_caught:
+        if name is None and run.fault is not None:
+            raise run.fault
+        failed = run.failed_phase
+        reason = timeout_in(name or (failed.name if failed else None))
+        run.fail(reason, f"{reason.sentence.rstrip('.')} ({seconds:.3g} s).")
