@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks.cold import cold
 from benchmarks.figures import Figure, document, machine, table
+from benchmarks.mail import mail
 from benchmarks.mongo import mongo
 from benchmarks.probes import paced, saturation
 from benchmarks.processes import OTHER, MissingError
@@ -20,6 +21,7 @@ from benchmarks.stripe import stripe
 ALL = {
     "saturation": saturation,
     "paced": paced,
+    "mail": mail,
     "scale": scale,
     "cold": cold,
     "series": series,

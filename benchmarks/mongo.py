@@ -158,7 +158,7 @@ def _profiling(port: int) -> bool:
 @contextmanager
 def _relay(folder: Path, count: int, *backend: int) -> Iterator[int]:
     port = free_port()
-    command = [sys.executable, "-m", "benchmarks.relay", *map(str, (port, count, *backend))]
+    command = [sys.executable, "-m", "benchmarks.forward", *map(str, (port, count, *backend))]
     with running(command, OTHER, folder / f"relay-{port}.log"):
         until(partial(_listens, port), "the relay listens")
         yield port

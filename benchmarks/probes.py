@@ -68,7 +68,7 @@ def paced(folder: Path, *, quick: bool) -> list[Figure]:
     return [ratio(name, pairs, (1.2, 0.8, 0.5), "us")]
 
 
-class _Ours:
+class Ours:
     """The daemon; it is stopped while the other is measured."""
 
     def __init__(self, found: Daemon, status: str) -> None:
@@ -97,7 +97,7 @@ class _Ours:
         return int(fetch(self._status).split("requests")[1].split()[2])
 
 
-class _Theirs:
+class Theirs:
     """blackbox_exporter, asked over connections that are kept."""
 
     def __init__(self, pid: int, port: int, target: str) -> None:
@@ -149,9 +149,7 @@ class _Theirs:
 
 
 @contextmanager
-def _pair(
-    folder: Path, name: str, *, checks: int, interval: str
-) -> Iterator[tuple[_Ours, _Theirs]]:
+def _pair(folder: Path, name: str, *, checks: int, interval: str) -> Iterator[tuple[Ours, Theirs]]:
     with ExitStack() as stack:
         plain, tls, ca = stack.enter_context(nginx(folder))
         url = plain if name == "HTTP" else tls
@@ -173,4 +171,4 @@ def _pair(
         )
         ours = stack.enter_context(daemon(config, folder, stack.enter_context(sink(folder))))
         until(lambda: ours.total("probed_check_runs_total") > checks, "each check has run")
-        yield _Ours(ours, plain.replace("/health", "/status")), _Theirs(pid, port, url)
+        yield Ours(ours, plain.replace("/health", "/status")), Theirs(pid, port, url)

@@ -1,48 +1,46 @@
-"""Many addresses of one server: `python -m benchmarks.relay PORT COUNT [BACKEND]`.
-
-It listens at 127.0.0.1 to 127.0.0.COUNT and passes everything on to 127.0.0.1:BACKEND; without a
-BACKEND it accepts and never answers.
+"""`python -m benchmarks.relay STARTTLS BANNER STATUS FOLDER`: a mail relay, one that refuses with a
+554, and a page that says how many conversations the first has had, as nginx's stub_status does.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ssl
 import sys
-from functools import partial
+from pathlib import Path
 
-_CHUNK = 1 << 16
+from aiosmtpd.smtp import SMTP
 
 
-async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while chunk := await reader.read(_CHUNK):
-            writer.write(chunk)
-            await writer.drain()
-    except OSError:
-        pass
-    finally:
+async def serve(starttls: int, banner: int, status: int, folder: Path) -> None:
+    loop = asyncio.get_running_loop()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(folder / "certificate.pem", folder / "key.pem")
+    context.options |= ssl.OP_NO_TICKET
+    count = 0
+
+    def relay() -> SMTP:
+        nonlocal count
+        count += 1
+        return SMTP(object(), hostname="mx.bench.test", tls_context=context, loop=loop)
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"554 5.7.1 Service refused\r\n")
+        await reader.read()
         writer.close()
 
-
-async def _serve(
-    backend: int | None, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-) -> None:
-    if backend is None:
-        while await reader.read(_CHUNK):
-            pass
+    async def tell(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        body = f"server accepts handled requests\n {count} {count} {count}\n"
+        writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
         writer.close()
-        return
-    there, back = await asyncio.open_connection("127.0.0.1", backend)
-    await asyncio.gather(_pass(reader, back), _pass(there, writer))
 
-
-async def _main(port: int, count: int, backend: int | None) -> None:
-    serve = partial(_serve, backend)
-    hosts = [f"127.0.0.{n}" for n in range(1, count + 1)]
-    async with await asyncio.start_server(serve, hosts, port) as server:
-        await server.serve_forever()
+    await loop.create_server(relay, "127.0.0.1", starttls, backlog=4096)
+    await asyncio.start_server(refuse, "127.0.0.1", banner)
+    await asyncio.start_server(tell, "127.0.0.1", status)
+    await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    port, count, *backend = map(int, sys.argv[1:])
-    asyncio.run(_main(port, count, backend[0] if backend else None))
+    first, second, third = map(int, sys.argv[1:4])
+    asyncio.run(serve(first, second, third, Path(sys.argv[4])))
