@@ -24,7 +24,7 @@ SENTENCES = {
     ],
     "slow-ops": ["mongo.slow_ops: shop has had "],
     "smtp": ["smtp.switch_to_backup"],
-    "backup": ["smtp.backup"],
+    "backup": ["smtp.backup_unready"],
     "stripe": ["stripe.api_error: Asked without a key, Stripe answers 500"],
     "stripe-key": ["stripe.auth_rejected: Stripe does not accept the API key."],
     "webhook": ["webhook.signature_not_enforced: A security hole: the endpoint accepted an event"],
