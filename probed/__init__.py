@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from probed.http import Request, Response, check_header
     from probed.model import Kind, Measure, Outcome, Severity
     from probed.net import Stream
+    from probed.net.answer import Answer, Said
+    from probed.net.vantage import Vantage
     from probed.probe import Fault, Probe, Run
     from probed.reasons import ProbeError, Reason, Reasons
     from probed.record import Certificate, Recorder
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 # The command line imports this package first: nothing heavy may be loaded with it.
 _HOME = {
+    "Answer": "probed.net.answer",
     "Certificate": "probed.record",
     "CertificateAge": "probed.fields",
     "Duration": "probed.fields",
@@ -55,6 +58,7 @@ _HOME = {
     "Request": "probed.http",
     "Response": "probed.http",
     "Run": "probed.probe",
+    "Said": "probed.net.answer",
     "SecretStr": "probed.redact",
     "Settings": "probed.fields",
     "Severity": "probed.model",
@@ -63,14 +67,15 @@ _HOME = {
     "Tls": "probed.fields",
     "UnixSocket": "probed.fields",
     "Url": "probed.fields",
+    "Vantage": "probed.net.vantage",
     "check_header": "probed.http",
 }
 
 __all__ = [
-    "Certificate", "CertificateAge", "Duration", "Family", "Fault", "HostPort", "Kind", "Latency", "Measure",
-    "Outcome", "Pattern", "Private", "Probe", "ProbeError", "Reason", "Reasons", "Recorder", "Request",
-    "Response", "Run", "SecretStr", "Settings", "Severity", "Size", "Stream", "Tls", "UnixSocket", "Url",
-    "__version__", "check_header",
+    "Answer", "Certificate", "CertificateAge", "Duration", "Family", "Fault", "HostPort", "Kind",
+    "Latency", "Measure", "Outcome", "Pattern", "Private", "Probe", "ProbeError", "Reason", "Reasons",
+    "Recorder", "Request", "Response", "Run", "Said", "SecretStr", "Settings", "Severity", "Size",
+    "Stream", "Tls", "UnixSocket", "Url", "Vantage", "__version__", "check_header",
 ]  # fmt: skip
 
 

@@ -45,6 +45,8 @@ class Reason(Reasons):
     DNS_REFUSED = "dns.refused", "The name server refused to answer."
     DNS_UNREACHABLE = "dns.unreachable", "No name server could be reached."
     DNS_MALFORMED = "dns.malformed", "The name server sent an answer that is not DNS."
+    DNS_TOO_LARGE = "dns.too_large", "The name server's answer is larger than the limit."
+    DNS_BUDGET = "dns.budget", "Finding out took more queries than one run may send."
     DNS_MISMATCH = "dns.mismatch", "The records found are not those expected."
 
     CONNECT_REFUSED = "connect.refused", "The peer refused the connection: nothing listens there."

@@ -6,7 +6,8 @@ import errno
 import os
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
 
 import anyio
 
@@ -17,6 +18,10 @@ from probed.net.stream import Stream, writable
 from probed.net.tls import UNVERIFIED, Certificates, Contexts, TlsOptions
 from probed.reasons import ProbeError, Reason
 from probed.record import Recorder
+
+if TYPE_CHECKING:
+    from probed.net.answer import Server
+    from probed.net.vantage import Vantage
 
 Upgrade = Callable[[Stream], Awaitable[None]]
 """What is said in clear before the TLS handshake."""
@@ -35,13 +40,30 @@ _LACKING = {
 
 
 class Network:
-    """The network as runs see it: its resolver, its deny-list, its TLS contexts. One a process."""
+    """The network as runs see it: its resolver, its deny-list, its TLS contexts. One a process.
 
-    def __init__(self, resolver: Resolver | None = None, deny: DenyList | None = None) -> None:
+    `dns_port` is where name servers listen that are known by their names alone.
+    """
+
+    def __init__(
+        self,
+        resolver: Resolver | None = None,
+        deny: DenyList | None = None,
+        *,
+        dns_port: int = 53,
+    ) -> None:
         self.resolver = resolver or Resolver()
+        self.dns_port = dns_port
         self.deny = deny or DenyList()
         self.contexts = Contexts()
         self.certificates = Certificates()
+
+    def vantage(self, name: str, servers: Sequence[Server], *, zone: bool = False) -> Vantage:
+        """Name servers to ask in one run; those that nobody may ask are left out."""
+        from probed.net.vantage import Vantage  # noqa: PLC0415  # dnspython, as in `Resolver`
+
+        allowed = [server for server in servers if not self.deny.denies(server[0])]
+        return Vantage(name, allowed, zone=zone)
 
     async def dial(
         self,

@@ -69,6 +69,8 @@ class Resolver:
         if self._dns is None and self._known(host) is None:
             import dns.asyncbackend  # noqa: PLC0415  # 70 ms, and not every host needs it
 
+            import probed.net.vantage  # noqa: F401, PLC0415
+
             dns.asyncbackend.get_backend("asyncio")
             self._client()
 
@@ -101,8 +103,32 @@ class Resolver:
 
         At most `RECORD_LIMIT`. Raises ProbeError with a `dns.*` reason.
         """
-        client = self._client() if server is None else _client_of([server])
-        return await _ask(client, name, kind, search=False)
+        import dns.exception  # noqa: PLC0415
+        import dns.name  # noqa: PLC0415
+
+        from probed.net.answer import Said  # noqa: PLC0415
+        from probed.net.vantage import Vantage  # noqa: PLC0415
+
+        try:
+            full = dns.name.from_text(name)
+        except (dns.exception.DNSException, UnicodeError):
+            raise ProbeError(Reason.DNS_NXDOMAIN, "That cannot be a name.") from None
+        answer = await Vantage("", [server] if server else self.name_servers()).ask(full, kind)
+        if answer.said is not Said.ANSWER:
+            raise answer.error
+        return [sanitize(text, RECORD_LENGTH) for text in answer.texts[:RECORD_LIMIT]]
+
+    def name_servers(self) -> list[tuple[str, int]]:
+        """Addresses and ports of the configured servers, those of `resolv_conf` as it is now."""
+        import dns.nameserver  # noqa: PLC0415
+
+        found: list[tuple[str, int]] = []
+        for server in self._client().nameservers:
+            if isinstance(server, dns.nameserver.Do53Nameserver):
+                found.append((server.address, server.port))
+            elif isinstance(server, str):
+                found.append((server, 53))
+        return found
 
     def _from_hosts(self, name: str) -> list[str]:
         if self._hosts_file is None:
@@ -222,17 +248,17 @@ def explain(error: BaseException) -> tuple[Reasons, str | None]:
                 code = dns.rcode.to_text(response.rcode())
                 return Reason.DNS_SERVFAIL, f"The name server answered {code}."
             if isinstance(cause, OSError):
-                return _of_socket(cause), None
+                return of_socket(cause), None
         return (Reason.DNS_MALFORMED if errors else Reason.DNS_UNREACHABLE), None
     if isinstance(error, dns.exception.Timeout):
         return Reason.TIMEOUT_RESOLVE, None
     if isinstance(error, OSError):
-        return _of_socket(error), None
+        return of_socket(error), None
     return Reason.DNS_MALFORMED, None
 
 
-def _of_socket(error: OSError) -> Reasons:
-    """That no name server was reached, or why we could not even ask."""
+def of_socket(error: OSError) -> Reasons:
+    """The reason of a socket's error: that no name server was reached, or why we could not ask."""
     if error.errno == errno.ENETUNREACH:
         return Reason.SELF_NETWORK  # no route of our own
     reason, _ = classify(error)

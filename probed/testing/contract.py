@@ -276,8 +276,7 @@ class ProbeContract:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(no_leaks())
             if server_fault == "nobody":
-                nobody = await stack.enter_async_context(serve("refused"))
-                address = nobody.address
+                address = (await stack.enter_async_context(serve("refused"))).address
             else:
                 fault = cast("Fault", server_fault)
                 address = (await stack.enter_async_context(dns_server(fault=fault))).address
@@ -285,12 +284,8 @@ class ProbeContract:
         if server_fault in self.expects:
             self._assert_expected(server_fault, result)
         else:
-            silent = (
-                "timeout."
-                if server_fault == "nobody"
-                else NAMES.get(cast("Fault", server_fault), "dns.")
-            )
-            _assert_failed(result, silent.replace("timeout.resolve", "timeout."))
+            reason = NAMES.get(cast("Fault", server_fault), "dns.")
+            _assert_failed(result, reason.replace("timeout.resolve", "timeout."))
 
     async def test_name_that_does_not_resolve(self, fault: Fault) -> None:
         """What is wrong with the name is told from what is wrong with the peer."""

@@ -30,6 +30,7 @@ class TestContract(ProbeContract):
     expects = {  # noqa: RUF012
         # The zone is empty; what was cut off is asked for again over TCP.
         "truncated": (Outcome.FAILED, "dns.nxdomain"),
+        "nobody": (Outcome.FAILED, "dns.unreachable"),
     }
 
     def make(self, address: HostPort, tls: Tls | None) -> Probe:
