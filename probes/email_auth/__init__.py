@@ -1,0 +1,1 @@
+"""What a domain publishes for its mail, judged by its outcome."""
