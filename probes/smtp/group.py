@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from probed import Kind, Outcome, Run
 from probed.model import Finding
 from probed.probe import FINDING_LIMIT
+from probes.smtp.authorised import Verdict
 from probes.smtp.reasons import SmtpReason
 from probes.smtp.settings import Relay
 
@@ -18,6 +19,8 @@ class Asked:
 
     relay: Relay
     part: Run
+    spf: list[Verdict] = field(default_factory=list)
+    """What SPF says of it; empty where it was not asked."""
 
     @property
     def usable(self) -> bool:
@@ -75,30 +78,59 @@ def judge(run: Run, asked: Sequence[Asked]) -> None:
     if not backups:
         run.findings += primary.part.findings
         return
-    ready = [one for one in backups if one.usable]
+    ready = sorted((one for one in backups if one.usable), key=_is_refused)
     switched = primary.failed and bool(ready)
     if switched:
         _switch(run, primary, ready[0])
     _add(run, primary, Outcome.DEGRADED if switched else Outcome.FAILED)
     for backup in backups:
+        if backup.usable and not primary.failed and _is_refused(backup):
+            _unauthorised(run, backup)
         if backup.usable or primary.failed:
             _add(run, backup, Outcome.DEGRADED if switched else Outcome.FAILED)
         else:
             _unready(run, backup)
 
 
+def _is_refused(asked: Asked) -> bool:
+    return any(verdict.refused for verdict in asked.spf)
+
+
 def _switch(run: Run, primary: Asked, backup: Asked) -> None:
     worst = primary.worst
+    name, refused = backup.relay.name, _is_refused(backup)
+    message = (
+        f"The relay {primary.relay.name} cannot be used: switch to {name} "
+        f"({backup.relay.address}), which can be used now"
+    )
+    if refused:
+        verdict = backup.spf[0]
+        message += f"; but SPF of {verdict.domain} does not authorise it: {verdict.shown}"
     run.degraded(
-        SmtpReason.SWITCH,
-        f"The relay {primary.relay.name} cannot be used: switch to {backup.relay.name} "
-        f"({backup.relay.address}), which can be used now.",
+        SmtpReason.SWITCH_SPF if refused else SmtpReason.SWITCH,
+        f"{message}.",
         evidence={
-            "advice": f"switch_to:{backup.relay.name}",
+            "advice": "switch_but_spf_fails" if refused else f"switch_to:{name}",
+            "backup": name,
             "failed": primary.relay.name,
             "because": None if worst is None else str(worst.reason),
+            **_spf(backup),
         },
     )
+
+
+def _unauthorised(run: Run, backup: Asked) -> None:
+    verdict = backup.spf[0]
+    run.degraded(
+        SmtpReason.BACKUP_UNREADY,
+        f"The backup relay {backup.relay.name} could take over, but SPF of {verdict.domain} does not "
+        f"authorise it: {verdict.shown}.",
+        evidence={"relay": backup.relay.name, "because": "spf", **_spf(backup)},
+    )
+
+
+def _spf(asked: Asked) -> dict[str, str]:
+    return {"spf": asked.spf[0].shown} if asked.spf else {}
 
 
 def _unready(run: Run, backup: Asked) -> None:

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from probed import CertificateAge, Family, HostPort, Kind, Measure, Probe, Run
 from probes.smtp import group
+from probes.smtp.authorised import ask_spf
 from probes.smtp.dialogue import Dialogue, Manner
 from probes.smtp.envelope import STEPS, try_envelope
 from probes.smtp.hold import Holds
@@ -24,6 +25,7 @@ from probes.smtp.settings import (
     Relay,
     RelayTls,
     Slow,
+    Spf,
 )
 
 ADDRESSES = 8
@@ -51,6 +53,10 @@ class SmtpProbe(Probe):
     """How to log in at each relay that has no `auth` of its own."""
     envelope: Envelope | None = None
     """Whom to name as sender and recipient; without it, no mail is begun."""
+    spf: Spf | None = None
+    """Ask whether SPF of the sender's domain authorises the backups; `spf: {}` for that of
+    `envelope.from`.
+    """
     require_extensions: Annotated[tuple[Extension, ...], Field(max_length=20)] = ()
     """Extensions that must be offered, such as `size`; one that is missing is `degraded`."""
     family: Family = "any"
@@ -117,6 +123,12 @@ class SmtpProbe(Probe):
         return relays
 
     @model_validator(mode="after")
+    def _has_domain(self) -> Self:
+        if self.spf is not None and self.spf.domain is None and self.envelope is None:
+            raise ValueError("write the domain under spf: there is no envelope to take it from")
+        return self
+
+    @model_validator(mode="after")
     def _no_secret_in_clear(self) -> Self:
         for relay in self.relays:
             if relay.tls == "none" and self._auth_of(relay) is not None:
@@ -148,13 +160,22 @@ class SmtpProbe(Probe):
         ]
         async with anyio.create_task_group() as tasks:
             for one in asked:
-                tasks.start_soon(one.part.ask, partial(self._ask, one.relay, holds))
+                tasks.start_soon(self._ask_one, one, holds, one is not asked[0])
         for one in asked:
             one.part.measure(
                 "probed.smtp.relay.usable", float(one.usable), {"smtp.relay": one.relay.name}
             )
         group.take_over(run, asked)
         group.judge(run, asked)
+
+    async def _ask_one(self, one: group.Asked, holds: Holds, backup: bool) -> None:
+        await one.part.ask(partial(self._ask, one.relay, holds))
+        peer = str(one.part.facts.get("network.peer.address", ""))
+        addresses = one.relay.sends_from or ((peer,) if peer else ())
+        if self.spf is not None and backup and one.usable and addresses:
+            domain = self.spf.domain or (self.envelope.sender.domain if self.envelope else "")
+            helo = one.relay.address.host
+            one.spf.append(await ask_spf(one.part, domain, addresses, helo, self.spf.server))
 
     async def _ask(self, relay: Relay, holds: Holds, part: Run) -> None:
         await part.by_family(self.family, partial(self._ask_addresses, relay, holds))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
+from ipaddress import ip_address
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -37,6 +38,14 @@ def _extension(name: str) -> str:
     return name.lower()
 
 
+def _address(text: str) -> str:
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        raise PydanticCustomError("address", "write an IP address") from None
+
+
+Sender = Annotated[str, AfterValidator(_address)]
 Mailbox = Annotated[Private, AfterValidator(_mailbox)]
 Helo = Annotated[str, AfterValidator(_helo)]
 Extension = Annotated[str, AfterValidator(_extension)]
@@ -73,6 +82,8 @@ class Relay(Settings):
     """Its port; by default 587 for `starttls`, 465 for `implicit`, 25 for `none`."""
     tls: Literal["starttls", "implicit", "none"] = "starttls"
     """How TLS begins: by STARTTLS, which must be offered then, from the start, or not at all."""
+    sends_from: Annotated[tuple[Sender, ...], Field(max_length=8)] = ()
+    """The addresses that it sends mail on from, for SPF; by default the one that we connect to."""
     server_name: str | None = None
     """Name to ask for (SNI) and to verify, where it differs from the host."""
     auth: Auth | None = None
@@ -88,6 +99,15 @@ class Relay(Settings):
         host = f"[{self.host}]" if ":" in self.host and self.host[:1] != "[" else self.host
         found: HostPort = HostPort.parse(f"{host}:{self.port or PORTS[self.tls]}")
         return found
+
+
+class Spf(Settings):
+    """SPF of the sender's domain: does it authorise the backups."""
+
+    domain: Annotated[str, Field(min_length=1, max_length=253)] | None = None
+    """The sender's domain; by default that of `envelope.from`."""
+    server: HostPort | None = None
+    """The name server to ask, as `host:port`; by default those of this machine."""
 
 
 class RelayTls(Tls):
