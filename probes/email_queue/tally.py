@@ -20,7 +20,7 @@ BOUNDS = (5, 10, 20, 40, 80, 160, 320, 640, 1280)
 BUCKETS = (*(f"{bound}m" for bound in BOUNDS), "older")
 
 _ADDRESS = re.compile(r"[^\s<>\"(),:;\[\]]{0,128}@[^\s<>\"(),:;\[\]]{1,256}")
-_NUMBER = re.compile(r"(?<![\w.:])[0-9A-Fa-f:.]+(?!\w)|\d+")
+_NUMBER = re.compile(r"(?<![\w.])[0-9A-Fa-f](?:[0-9A-Fa-f:.]*[0-9A-Fa-f])?(?!\w)|\d+")
 """An address of a host, a version, a hexadecimal number; or digits inside of a word."""
 _SPACE = re.compile(r"\s+")
 

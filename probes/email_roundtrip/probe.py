@@ -98,7 +98,7 @@ class EmailRoundtripProbe(Probe):
 
     @property
     def _auth(self) -> Auth | None:
-        return self.relay.auth if "auth" in self.relay.model_fields_set else self.auth
+        return self.relay.auth_or(self.auth)
 
     @property
     def target(self) -> str:

@@ -131,15 +131,12 @@ class SmtpProbe(Probe):
     @model_validator(mode="after")
     def _no_secret_in_clear(self) -> Self:
         for relay in self.relays:
-            if relay.tls == "none" and self._auth_of(relay) is not None:
+            if relay.tls == "none" and relay.auth_or(self.auth) is not None:
                 raise ValueError(
                     f"the relay {relay.name} has no TLS: to log in there would show the secret; "
-                    "write tls: starttls, or auth: null for it"
+                    "write tls: starttls, or auth: none for it"
                 )
         return self
-
-    def _auth_of(self, relay: Relay) -> Auth | None:
-        return relay.auth if "auth" in relay.model_fields_set else self.auth
 
     @cached_property
     def _manner(self) -> Manner:
@@ -211,7 +208,7 @@ class SmtpProbe(Probe):
             run,
             relay,
             self._manner,
-            auth=self._auth_of(relay) if first else None,
+            auth=relay.auth_or(self.auth) if first else None,
             holds=holds,
             then=() if envelope is None else STEPS,
             address=at,

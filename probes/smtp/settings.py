@@ -86,13 +86,19 @@ class Relay(Settings):
     """The addresses that it sends mail on from, for SPF; by default the one that we connect to."""
     server_name: str | None = None
     """Name to ask for (SNI) and to verify, where it differs from the host."""
-    auth: Auth | None = None
-    """How to log in there, in place of the group's `auth`; null: not at all."""
+    auth: Auth | Literal["none"] | None = None
+    """How to log in there, in place of the group's `auth`; `none`: not at all."""
 
     @model_validator(mode="after")
     def _dialable(self) -> Self:
         _ = self.address
         return self
+
+    def auth_or(self, common: Auth | None) -> Auth | None:
+        """How to log in there, where `common` is the group's way."""
+        if self.auth == "none":
+            return None
+        return common if self.auth is None else self.auth
 
     @cached_property
     def address(self) -> HostPort:

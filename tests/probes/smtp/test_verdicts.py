@@ -550,5 +550,5 @@ def test_settings_that_cannot_be(settings: dict[str, Any], words: str) -> None:
 
 
 def test_a_relay_without_tls_may_be_left_out_of_logging_in() -> None:
-    relays = [{"name": "a", "host": "a"}, {"name": "b", "host": "b", "tls": "none", "auth": None}]
-    assert SmtpProbe(relays=relays, helo="probe.test", auth=AUTH).relays[1].auth is None
+    relays = [{"name": "a", "host": "a"}, {"name": "b", "host": "b", "tls": "none", "auth": "none"}]
+    assert SmtpProbe(relays=relays, helo="probe.test", auth=AUTH).relays[1].auth == "none"
