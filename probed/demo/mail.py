@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import logging
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,11 +43,13 @@ class Relays(Peer):
 
     async def start(self, tasks: TaskGroup) -> None:  # noqa: ARG002  # asyncio's own server
         try:
-            import aiosmtpd.smtp  # noqa: F401, PLC0415  # only the demo needs it
+            import aiosmtpd.smtp  # noqa: PLC0415  # only the demo needs it
         except ImportError:
             raise DemoUnavailable(
                 "the demo needs aiosmtpd: install probed-daemon with its extra, probed-daemon[demo]"
             ) from None
+        # It warns of a deprecation of its own with each login.
+        aiosmtpd.smtp.log.setLevel(logging.ERROR)
         self._authority = self.setting.directory / "mail-ca.pem"
         self._password = self.setting.directory / "mail-password"
         self._context, _ = await anyio.to_thread.run_sync(certificates, self._authority)
