@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from probed import Kind, Outcome, Run
 from probed.model import Finding
@@ -153,4 +153,5 @@ def _add(run: Run, asked: Asked, most: Outcome) -> None:
 def _find(run: Run, finding: Finding, whose: str, most: Outcome) -> None:
     if len(run.findings) < FINDING_LIMIT:
         level = finding.level if finding.level.rank <= most.rank else most
-        run.findings.append(replace(finding, level=level, message=f"{whose}: {finding.message}"))
+        told = f"{whose}: {finding.message}"
+        run.findings.append(finding._replace(level=level, message=told))
