@@ -255,7 +255,7 @@ class Run(Recorder):
         part = copy(self)
         part.prefix = self.prefix + prefix
         part.findings, part.measured, part.facts = [], [], {}
-        part.certificate = part.fault = None
+        part.certificate = part.fault = part.failed_phase = None
         return part
 
     async def ask(self, ask: Callable[[Run], Awaitable[None]]) -> None:

@@ -143,6 +143,11 @@ class Recorder:
         """Foreign text as one safe line that holds no known secret."""
         return self.redactor.clean(text, limit)
 
+    @property
+    def own_phases(self) -> list[OpenPhase]:
+        """Those under our own prefix, which no other part of the run has."""
+        return [phase for phase in self.phases if phase.name.startswith(self.prefix)]
+
     def blame(self, reason: str) -> None:
         """Say why the phase that was left open has failed."""
         phase = self.failed_phase

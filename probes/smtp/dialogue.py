@@ -418,7 +418,7 @@ class Dialogue:
             self._notes.append(text)
 
     def _end(self) -> None:
-        begun = [phase.name for phase in self.run.phases if phase.recorder is self.run]
+        begun = [phase.name for phase in self.run.own_phases]
         for name in self.steps:
             if self.run.prefix + name in begun:
                 begun.remove(self.run.prefix + name)

@@ -223,15 +223,14 @@ class SmtpProbe(Probe):
 
 def _measure(run: Run, relay: Relay, dialogue: Dialogue) -> None:
     named = {"smtp.relay": relay.name}
-    for phase in run.phases:
-        if phase.recorder is run:
-            failed = "timeout" if dialogue.late else "error"
-            outcome = "skipped" if phase.skipped else failed if phase.failed else "ok"
-            attributes = named | {
-                "smtp.phase": phase.name.rpartition("/")[2],
-                "probed.smtp.outcome": outcome,
-            }
-            run.measure("probed.smtp.phase.duration", phase.duration, attributes)
+    for phase in run.own_phases:
+        failed = "timeout" if dialogue.late else "error"
+        outcome = "skipped" if phase.skipped else failed if phase.failed else "ok"
+        attributes = named | {
+            "smtp.phase": phase.name.rpartition("/")[2],
+            "probed.smtp.outcome": outcome,
+        }
+        run.measure("probed.smtp.phase.duration", phase.duration, attributes)
     for step, code in dialogue.replies:
         attributes = named | {"smtp.phase": step, "smtp.reply.class": f"{code // 100}xx"}
         run.measure("probed.smtp.replies", 1, attributes)
