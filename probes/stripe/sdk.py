@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import re
+import traceback
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -111,6 +112,8 @@ class Api:
 
     def _judge(self, error: stripe.StripeError) -> ProbeError:
         """By class, status and code; of its text no more than the name of a permission."""
+        # The SDK's frames hold the error that holds them: garbage that only a search would find.
+        traceback.clear_frames(error.__traceback__)
         answer, code = self._client.answer, _code(error)
         self._step.said = {"status": answer.status, **_shown(answer)}
         if code:
