@@ -202,9 +202,9 @@ async def test_a_local_part_may_hold_anything(octets: str) -> None:
      "v=spf1 include:%{d" + "9" * 16000 + "}", "v=spf1 exists:" + "%{ir}" * 3000 + ".test"],
 )  # fmt: skip
 async def test_no_record_holds_the_loop_up(text: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     await check({"a.test": text})
-    assert time.perf_counter() - start < 0.05
+    assert time.process_time() - start < 0.05
 
 
 @pytest.mark.parametrize(
