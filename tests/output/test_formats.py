@@ -153,7 +153,7 @@ def test_measures_are_told_apart_by_what_differs() -> None:
 
 def test_a_phase_that_was_not_come_to_is_no_bar_and_says_so() -> None:
     phases = (Phase("banner", 0.0, 0.1, "timeout.banner"), Phase("auth", 0.1, 0.0, skipped=True))
-    found = replace(result("good"), phases=phases)
+    found = result("good")._replace(phases=phases)
     text = render_result(found, Style(verbose=True))
     assert re.search(r"^ +auth +skipped$", text, re.MULTILINE)
     assert len(re.findall(r"\|(.*)\|", text)) == 1
