@@ -19,8 +19,8 @@ from probed.config.show import show
 from probed.fields import Private
 from probed.model import Result
 from probed.net import Network
-from probed.output import Report, Style, render_markdown, render_result
-from probed.output.github import render_github
+from probed.output import Report, Style, render_result
+from probed.output.github import render_github, render_markdown
 from probed.output.junit import render_junit
 from probed.output.nagios import render_nagios
 from probed.output.report import render_json
