@@ -8,6 +8,7 @@ lives leave some; every run of `tcp` remembers how many there were.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -20,6 +21,7 @@ from probed.cli import main
 from probed.probe import Run
 from probes.tcp import TcpProbe
 
+gc.disable()  # as the command does
 probed.app.daemon.SAVE_INTERVAL = 0.02
 
 _probe = TcpProbe.probe
