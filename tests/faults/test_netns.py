@@ -191,14 +191,14 @@ def test_admin_prohibited_over_ipv6_is_known_to_be_a_firewall(net: Net, check: R
     net.filter("meta l4proto tcp reject with icmpv6 type admin-prohibited")
     # On a link as short as this one the refusal of the first SYN comes before Linux listens for it.
     found = check(host=f"[{THEIRS6}]", timeout=1.8)
-    assert found == {**all_three(failed("connect.prohibited")), "dns": failed("timeout.query")}
+    assert found == {**all_three(failed("connect.prohibited")), "dns": failed("dns.unreachable")}
 
 
 def test_a_name_server_that_is_rejected(net: Net, check: Run) -> None:
     net.filter("meta l4proto udp reject with icmp type port-unreachable")
     named = "name: named, probe: tcp, address: 'peer.example.com:9'"
     found = check(named)
-    assert (found["dns"], found["named"]) == (failed("timeout.query"), failed("timeout.resolve"))
+    assert (found["dns"], found["named"]) == (failed("dns.unreachable"), failed("timeout.resolve"))
 
 
 def test_packets_are_lost(net: Net, check: Run, far: Any) -> None:
