@@ -2,9 +2,9 @@
 
 from probed.mail.lookup import Found, Lookup, TempFail, through
 from probed.mail.spf import Limits, Node, SpfReport, check_host
-from probed.mail.spf_record import SpfCause, SpfRecord, SpfResult, SpfSyntaxError, parse_spf
+from probed.mail.spf_record import SpfCause, SpfRecord, SpfResult, SpfSyntaxError, is_spf, parse_spf
 
 __all__ = [
     "Found", "Limits", "Lookup", "Node", "SpfCause", "SpfRecord", "SpfReport", "SpfResult",
-    "SpfSyntaxError", "TempFail", "check_host", "parse_spf", "through",
+    "SpfSyntaxError", "TempFail", "check_host", "is_spf", "parse_spf", "through",
 ]  # fmt: skip

@@ -59,7 +59,8 @@ class Node:
     def lines(self, depth: int = 0) -> list[str]:
         """The tree as text, one record a line, each with its cost."""
         where = "" if self.how == "record" else f"{self.how} "
-        cost = f"{self.terms} term{'s' * (self.terms != 1)}, {self.queries} queries"
+        plural = "y" if self.queries == 1 else "ies"
+        cost = f"{self.terms} term{'s' * (self.terms != 1)}, {self.queries} quer{plural}"
         line = f"{'  ' * depth}{where}{self.domain}: {cost}"
         return [line, *(text for child in self.children for text in child.lines(depth + 1))]
 

@@ -80,6 +80,8 @@ class Answer:
     """The AD bit: a validating resolver vouches for it (RFC 4035 section 3.2.3)."""
     aliases: tuple[str, ...] = ()
     """The targets of the CNAMEs on the way, in their order."""
+    alias_beside: bool = False
+    """A CNAME stands beside the records, which is forbidden (RFC 1034 section 3.6.2)."""
     cut: bool = False
     """There were more records than `KEPT`."""
     ours: Reasons | None = None

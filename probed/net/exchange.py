@@ -20,6 +20,7 @@ import dns.flags
 import dns.message
 import dns.name
 import dns.rcode
+import dns.rdatatype
 
 from probed.net.answer import KEPT, Answer, Said, Server, text_of
 from probed.net.resolve import family_of, of_socket
@@ -97,8 +98,18 @@ def _read(found: _Found, name: str, kind: str) -> Answer:
     if chain.answer is None:
         said = Said.NODATA if rcode == dns.rcode.NOERROR else Said.NXDOMAIN
         return replace(answer, said=said, aliases=aliases)
+    beside = any(
+        rrset.rdtype == dns.rdatatype.CNAME != chain.answer.rdtype
+        and rrset.name == chain.answer.name
+        for rrset in message.answer
+    )
     return replace(
-        answer, said=Said.ANSWER, data=tuple(chain.answer), ttl=chain.minimum_ttl, aliases=aliases
+        answer,
+        said=Said.ANSWER,
+        data=tuple(chain.answer),
+        ttl=chain.minimum_ttl,
+        aliases=aliases,
+        alias_beside=beside,
     )
 
 

@@ -1,122 +1,96 @@
-"""DKIM key records: what a verifier would make of one (RFC 6376 section 3.6.1, RFC 8301, RFC 8463)."""
+"""DKIM, judged by what a receiver could do with the keys that are published."""
 
 from __future__ import annotations
 
-import binascii
-import hashlib
-from base64 import b64decode
-from dataclasses import dataclass
-from enum import StrEnum
+from probed import Answer, Outcome, Reasons, Said, Vantage
+from probed.mail import TempFail
+from probes.email_auth.keys import Key, KeyProblem, KeyRecordError, parse_key
+from probes.email_auth.reasons import EmailAuthReason as Why
+from probes.email_auth.settings import Selector
+from probes.email_auth.sheets import Sheet
 
-from probes.email_auth.tags import TagError, strict
-
-_RSA = bytes.fromhex("2a864886f70d010101")
-"""rsaEncryption, 1.2.840.113549.1.1.1."""
-
-
-class KeyProblem(StrEnum):
-    """Why no signature can be verified with a record."""
-
-    SYNTAX = "syntax"
-    REVOKED = "revoked"
-    INVALID = "invalid"
-    UNUSABLE = "unusable"
+WEAK = 1024
+"""RSA keys of fewer bits are not to be used by anybody (RFC 8301 section 3.2)."""
+_PROBLEMS: dict[KeyProblem, Reasons] = {
+    KeyProblem.SYNTAX: Why.DKIM_SYNTAX,
+    KeyProblem.REVOKED: Why.DKIM_REVOKED,
+    KeyProblem.INVALID: Why.DKIM_KEY_INVALID,
+    KeyProblem.UNUSABLE: Why.DKIM_UNUSABLE,
+}
 
 
-class KeyRecordError(ValueError):
-    """The record holds no key that a verifier would use; the text says why."""
-
-    def __init__(self, problem: KeyProblem, why: str) -> None:
-        super().__init__(why)
-        self.problem = problem
+def key_name(selector: str, domain: str) -> str:
+    """Where a key record stands (RFC 6376 section 3.6.2.1)."""
+    return f"{selector}._domainkey.{domain}".lower()
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
-    """A key that verifiers use. `sha256` is of the decoded `p=`."""
-
-    type: str
-    bits: int
-    sha256: str
-    testing: bool
-
-
-def parse_key(text: bytes) -> Key:
-    """The key of a record. Raises KeyRecordError."""
+async def judge_selector(
+    sheet: Sheet, vantage: Vantage, *, selector: Selector, domain: str
+) -> None:
+    """The key at one selector. The sheet's data is whether signatures with it can be verified."""
+    name = key_name(selector.selector, domain)
+    sheet.data = False
+    answer = await vantage.ask(name, "TXT")
+    if answer.temporary or answer.said is Said.CNAME_ONLY:
+        sheet.temporary(TempFail(name, "TXT", answer.reason))
+        return
+    if answer.said is not Said.ANSWER:
+        _judge_absent(sheet, selector, answer)
+        return
+    if selector.expect == "absent":
+        sheet.failed(Why.DKIM_PRESENT, f"{name} holds a record where none may be.")
+        return
+    if len(answer.rows) > 1:
+        text = f"{name} holds {len(answer.rows)} records: which one counts is left to chance."
+        sheet.failed(Why.DKIM_MULTIPLE, text, records=list(answer.rows[:5]))
+        return
+    record = answer.rows[0]
     try:
-        tags = strict(text.decode("ascii"))
-    except UnicodeDecodeError:
-        raise KeyRecordError(KeyProblem.SYNTAX, "it holds characters that are not ASCII") from None
-    except TagError as error:
-        raise KeyRecordError(KeyProblem.SYNTAX, str(error)) from None
-    if "v" in tags and (next(iter(tags)) != "v" or tags["v"] != "DKIM1"):
-        raise KeyRecordError(KeyProblem.SYNTAX, "v= is not DKIM1, or does not stand first")
-    if "p" not in tags:
-        raise KeyRecordError(KeyProblem.SYNTAX, "it has no p=")
-    kind = tags.get("k", "rsa")
-    if kind not in {"rsa", "ed25519"}:
-        raise KeyRecordError(KeyProblem.UNUSABLE, "its k= is neither rsa nor ed25519")
-    if "h" in tags and "sha256" not in _list(tags["h"]):
-        raise KeyRecordError(KeyProblem.UNUSABLE, "its h= does not allow sha256")
-    if not {"*", "email"} & set(_list(tags.get("s", "*"))):
-        raise KeyRecordError(KeyProblem.UNUSABLE, "its s= does not allow email")
-    coded = "".join(tags["p"].split())
-    if not coded:
-        raise KeyRecordError(KeyProblem.REVOKED, "its p= is empty")
-    try:
-        data = b64decode(coded, validate=True)
-    except (binascii.Error, ValueError):
-        raise KeyRecordError(KeyProblem.INVALID, "its p= is not base64") from None
-    bits = _bits(kind, data)
-    return Key(kind, bits, hashlib.sha256(data).hexdigest(), "y" in _list(tags.get("t", "")))
+        key = parse_key(record)
+    except KeyRecordError as error:
+        revoked = error.problem is KeyProblem.REVOKED
+        if revoked and selector.expect == "revoked":
+            return
+        reason = _PROBLEMS[error.problem]
+        why = "" if revoked else f" ({error})"
+        sheet.failed(reason, f"{reason.sentence.rstrip('.')}: {name}{why}.", record=record)
+        return
+    if selector.expect == "revoked":
+        sheet.failed(Why.DKIM_PRESENT, f"{name} holds a key that should be revoked.", record=record)
+        return
+    sheet.values.append(("probed.dkim.key.bits", key.bits, {"selector": selector.selector}))
+    _judge_key(sheet, selector, key, name)
 
 
-def _list(value: str) -> list[str]:
-    return [item.strip() for item in value.split(":")]
+def _judge_absent(sheet: Sheet, selector: Selector, answer: Answer) -> None:
+    if selector.expect == "absent":
+        return
+    level = Outcome.FAILED if selector.expect == "present" else Outcome.DEGRADED
+    if answer.aliases:
+        ways = " → ".join([answer.name, *answer.aliases])
+        sheet.note(
+            level, Why.DKIM_CNAME_DANGLING, f"The DKIM key's alias leads to nothing: {ways}."
+        )
+        return
+    why = "does not exist" if answer.said is Said.NXDOMAIN else "holds no TXT record"
+    sheet.note(level, Why.DKIM_MISSING, f"There is no DKIM key: {answer.name} {why}.")
 
 
-def _bits(kind: str, data: bytes) -> int:
-    if kind == "ed25519":
-        if len(data) != 32:
-            raise KeyRecordError(KeyProblem.INVALID, "an ed25519 key has 32 bytes")
-        return 256
-    try:
-        return modulus_bits(data)
-    except (ValueError, IndexError):
-        raise KeyRecordError(KeyProblem.INVALID, "its p= holds no RSA key") from None
-
-
-def modulus_bits(der: bytes) -> int:
-    """Size of the modulus of an RSA SubjectPublicKeyInfo (RFC 5280) or RSAPublicKey (RFC 8017).
-
-    Raises ValueError or IndexError for anything else.
-    """
-    inner = _element(der, 0x30)[0]
-    if inner[:1] == b"\x30":
-        algorithm, rest = _element(inner, 0x30)
-        if _element(algorithm, 0x06)[0] != _RSA:
-            raise ValueError("not RSA")
-        bits = _element(rest, 0x03)[0]
-        if bits[0] != 0:
-            raise ValueError("unused bits")
-        inner = _element(bits[1:], 0x30)[0]
-    modulus, rest = _element(inner, 0x02)
-    exponent, _ = _element(rest, 0x02)
-    if modulus[0] & 0x80 or int.from_bytes(exponent, "big") < 3:
-        raise ValueError("no modulus or exponent")
-    return int.from_bytes(modulus, "big").bit_length()
-
-
-def _element(data: bytes, tag: int) -> tuple[bytes, bytes]:
-    """The content of the first DER element, which has that tag, and what follows it."""
-    if data[0] != tag:
-        raise ValueError("another element")
-    length, start = data[1], 2
-    if length & 0x80:
-        count = length & 0x7F
-        if not 0 < count <= 2:
-            raise ValueError("a length that no record has room for")
-        length, start = int.from_bytes(data[2 : 2 + count], "big"), 2 + count
-    if len(data) < start + length:
-        raise ValueError("cut off")
-    return data[start : start + length], data[start + length :]
+def _judge_key(sheet: Sheet, selector: Selector, key: Key, name: str) -> None:
+    rsa = key.type == "rsa"
+    if rsa and key.bits < WEAK:
+        text = f"The DKIM key at {name} has {key.bits} bits: receivers ignore it."
+        sheet.failed(Why.DKIM_KEY_WEAK, text)
+        return
+    expected = selector.public_key_sha256
+    if expected is not None and expected.lower() != key.sha256:
+        text = f"The DKIM key at {name} is not the one expected: signatures will not verify."
+        sheet.failed(Why.DKIM_KEY_MISMATCH, text, found=key.sha256, expected=expected.lower())
+        return
+    sheet.data = True
+    if rsa and key.bits < selector.min_bits:
+        text = f"The DKIM key at {name} has {key.bits} bits, fewer than {selector.min_bits}."
+        sheet.degraded(Why.DKIM_KEY_WEAK, text)
+    if key.testing:
+        text = f"The DKIM key at {name} is in test mode (t=y): receivers ignore failures."
+        sheet.degraded(Why.DKIM_TESTING, text)

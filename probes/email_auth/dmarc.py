@@ -1,187 +1,207 @@
-"""DMARC of RFC 9989: records, the tree walk, the policy that applies, alignment."""
+"""DMARC, judged by the policy that receivers come to, and by whether our own mail can pass it."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
 
-from probed.mail import Lookup, TempFail
+from probed import Outcome, Vantage
+from probed.mail import TempFail, through
+from probes.email_auth.policy import (
+    POLICIES,
+    DmarcRecord,
+    Walk,
+    is_aligned,
+    is_under,
+    lowered,
+    mail_host,
+    parse_dmarc,
+    walk,
+)
+from probes.email_auth.reasons import EmailAuthReason as Why
+from probes.email_auth.settings import Dmarc
+from probes.email_auth.sheets import Sheet
 from probes.email_auth.tags import lenient
 
-QUERIES = 8
-"""Queries of one tree walk (section 4.10)."""
-POLICIES = ("none", "quarantine", "reject")
-"""By rising strength."""
-_VERSION = re.compile(rb"v[ \t]*=[ \t]*DMARC1[ \t]*(?:;|\Z)")
-_NEAR = re.compile(rb"\s*v\s*=\s*dmarc", re.IGNORECASE)
-_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!-~]+\Z")
-_MAILTO = re.compile(r"mailto:[^@\s]+@([A-Za-z0-9.-]{1,253})(?:\?.*)?\Z", re.IGNORECASE)
+URIS = 5
+"""Report addresses that are asked about."""
 
 
-@dataclass(frozen=True)
-class DmarcRecord:
-    """A record by its tags, whose names are in lower case."""
+@dataclass(frozen=True, slots=True)
+class Applying:
+    """The record that applies, where it stands, and the walk that found it."""
 
-    text: str
-    tags: dict[str, str]
-
-    def value(self, name: str, allowed: Iterable[str], default: str) -> str:
-        """A tag's value in lower case, the default where it is none that is allowed."""
-        value = self.tags.get(name, default).lower()
-        return value if value in allowed else default
-
-    @cached_property
-    def psd(self) -> str:
-        return self.value("psd", "ynu", "u")
-
-    @cached_property
-    def test_mode(self) -> bool:
-        return self.value("t", "yn", "n") == "y"
-
-    def strict(self, mechanism: str) -> bool:
-        """Whether alignment is strict of `spf` or `dkim`."""
-        return self.value(f"a{mechanism}", "rs", "r") == "s"
-
-    @cached_property
-    def rua(self) -> tuple[str, ...]:
-        """Where aggregate reports go: the URIs that are ones, without their sizes."""
-        parts = (part.strip().partition("!")[0] for part in self.tags.get("rua", "").split(","))
-        return tuple(part for part in parts if _is_uri(part))
-
-    @cached_property
-    def valid(self) -> bool:
-        """Whether its policies are ones (section 4.10.1)."""
-        given = [self.tags.get("p", ""), *(self.tags[n] for n in ("sp", "np") if n in self.tags)]
-        return all(value.lower() in POLICIES for value in given)
-
-    def policy(self, *, own: bool, exists: bool) -> str | None:
-        """What applies to a name, before test mode: the record's `own`, or one below it that
-        `exists` or not. None where DMARC is not to be applied.
-        """
-        if not self.valid:
-            return "none" if self.rua else None
-        names = ("p",) if own else ("sp", "p") if exists else ("np", "sp", "p")
-        return next(self.tags[name].lower() for name in names if name in self.tags)
+    name: str
+    record: DmarcRecord
+    walk: Walk
 
 
-def lowered(policy: str) -> str:
-    """One step weaker, as test mode asks for (appendix A.6)."""
-    return POLICIES[max(0, POLICIES.index(policy) - 1)]
-
-
-def _is_uri(text: str) -> bool:
-    if text.lower().startswith("mailto:"):
-        return _MAILTO.match(text) is not None
-    return _URI.match(text) is not None
-
-
-def mail_host(uri: str) -> str | None:
-    """The domain that a `mailto:` sends to."""
-    match = _MAILTO.match(uri)
-    return match[1].lower().removesuffix(".") if match else None
-
-
-def parse_dmarc(text: bytes) -> DmarcRecord | None:
-    """The record; None for what is not of version DMARC1, to the letter."""
-    if not _VERSION.match(text):
-        return None
-    plain = text.decode("ascii", "replace")
-    return DmarcRecord(plain, lenient(plain))
-
-
-def is_near_miss(text: bytes) -> bool:
-    """Whether it was meant to be a record."""
-    return _NEAR.match(text) is not None and not _VERSION.match(text)
-
-
-@dataclass(frozen=True)
-class Walk:
-    """What a tree walk met: valid records from the longest name to the shortest, names whose several
-    records were all discarded, near misses, and the error that ended it.
+async def judge_policy(
+    sheet: Sheet, vantage: Vantage, *, dmarc: Dmarc, domain: str, reports: bool
+) -> None:
+    """What applies to mail from a domain, and where `reports` go. The sheet's data is `Applying`,
+    or None.
     """
-
-    start: str
-    records: tuple[tuple[str, DmarcRecord], ...] = ()
-    discarded: tuple[str, ...] = ()
-    near: tuple[str, ...] = ()
-    error: TempFail | None = None
-
-    @property
-    def own(self) -> DmarcRecord | None:
-        """The record of the name where it started."""
-        return next((record for name, record in self.records if name == self.start), None)
-
-    @property
-    def organization(self) -> str:
-        """The Organizational Domain (section 4.10.2)."""
-        for name, record in self.records:
-            if record.psd == "n":
-                return name
-            if record.psd == "y" and name != self.start:
-                depth = name.count(".") + 2
-                return ".".join(self.start.split(".")[-depth:])
-        return self.records[-1][0] if self.records else self.start
-
-    @property
-    def applying(self) -> tuple[str, DmarcRecord] | None:
-        """The record whose policy applies, and its name (section 4.10.1)."""
-        found = dict(self.records)
-        organization = self.organization
-        for name in (self.start, organization):
-            if name in found:
-                return name, found[name]
-        return next((pair for pair in self.records if pair[1].psd == "y"), None)
-
-
-def targets(domain: str) -> list[str]:
-    """The names of a walk, in its order (section 4.10)."""
-    labels = domain.split(".")
-    rest = labels[1:] if len(labels) <= QUERIES else labels[-(QUERIES - 1) :]
-    return [domain, *(".".join(rest[n:]) for n in range(len(rest)))]
-
-
-async def walk(lookup: Lookup, domain: str) -> Walk:
-    """Look for DMARC records from `domain` up to the top."""
-    domain = domain.lower().removesuffix(".")
-    records: list[tuple[str, DmarcRecord]] = []
-    discarded: list[str] = []
-    near: list[str] = []
-    error = None
-    for name in targets(domain):
+    lookup = through(vantage)
+    found = await walk(lookup, domain)
+    if found.applying is None:
+        await _judge_none(sheet, vantage, found, domain)
+        return
+    name, record = found.applying
+    own = name == domain
+    exists = True
+    if not own and "np" in record.tags:
         try:
-            rows = (await lookup(f"_dmarc.{name}", "TXT")).rows
+            exists = (await lookup(domain, "A")).exists
         except TempFail as fail:
-            error = fail
-            break
-        found = [record for record in map(parse_dmarc, rows) if record is not None]
-        if any(is_near_miss(row) for row in rows):
-            near.append(name)
-        if len(found) > 1:
-            discarded.append(name)
-        elif found:
-            records.append((name, found[0]))
-            if found[0].psd == "n" or (found[0].psd == "y" and name != domain):
-                break
-    return Walk(domain, tuple(records), tuple(discarded), tuple(near), error)
+            sheet.temporary(fail)
+            return
+    if reports:
+        sheet.facts |= {"dmarc.record": record.text, "dmarc.record.domain": name}
+    if found.error is not None:
+        sheet.facts["dmarc.walk_incomplete"] = f"{found.error.name}: {found.error.reason}"
+    policy = record.policy(own=own, exists=exists)
+    if policy is None:
+        text = f"The DMARC record of {name} has no valid policy and no valid rua: it is ignored."
+        sheet.failed(Why.DMARC_NOT_APPLIED, text, record=record.text)
+        return
+    sheet.data = Applying(name, record, found)
+    _judge_strength(sheet, dmarc, domain, record, policy)
+    if reports:
+        await _judge_reports(sheet, vantage, dmarc, name, record)
 
 
-def is_under(name: str, domain: str) -> bool:
-    return name == domain or name.endswith("." + domain)
+def _judge_strength(
+    sheet: Sheet, dmarc: Dmarc, domain: str, record: DmarcRecord, policy: str
+) -> None:
+    if not record.valid:
+        sheet.degraded(Why.DMARC_IMPLICIT_NONE, record=record.text)
+    effective = policy
+    if record.test_mode:
+        effective = lowered(policy)
+        text = f"DMARC is in test mode (t=y): {policy} counts as {effective}."
+        sheet.degraded(Why.DMARC_TEST_MODE, text, record=record.text)
+    if POLICIES.index(effective) < POLICIES.index(dmarc.min_policy):
+        text = f"The DMARC policy for {domain} is {effective}, weaker than {dmarc.min_policy}."
+        sheet.degraded(Why.DMARC_POLICY_WEAK, text, record=record.text)
+    pct = record.tags.get("pct", "100")
+    if pct.isdecimal() and len(pct) < 4 and int(pct) < 100:
+        text = f"The DMARC policy covers {int(pct)} % of the mail at receivers older than RFC 9989."
+        sheet.degraded(Why.DMARC_PCT, text, record=record.text)
+    notes = [tag for tag in ("rf", "ri", "pct") if tag in record.tags]
+    if notes:
+        sheet.facts["dmarc.historic_tags"] = ", ".join(notes)
+    sheet.values += [
+        ("probed.dmarc.policy", float(one == effective), {"domain": domain, "policy": one})
+        for one in POLICIES
+    ]
 
 
-async def is_aligned(lookup: Lookup, author: Walk, identifier: str, *, strict: bool) -> bool:
-    """Whether an authenticated domain is aligned with the author's. Raises TempFail."""
-    identifier = identifier.lower().removesuffix(".")
-    if identifier == author.start:
-        return True
-    organization = author.organization
-    if strict or not is_under(identifier, organization):
-        return False
-    if author.error is not None:
-        raise author.error
-    other = await walk(lookup, identifier)
-    if other.error is not None:
-        raise other.error
-    return other.organization == organization
+async def _judge_none(sheet: Sheet, vantage: Vantage, found: Walk, domain: str) -> None:
+    if found.error is not None:
+        sheet.temporary(found.error)
+        return
+    if found.discarded:
+        where = ", ".join(f"_dmarc.{name}" for name in found.discarded)
+        text = f"Several DMARC records stand at {where}: all of them are discarded."
+        sheet.failed(Why.DMARC_MULTIPLE, text)
+        return
+    evidence = {}
+    if found.near:
+        evidence["dmarc_version"] = [f"_dmarc.{name}" for name in found.near]
+    apex = await vantage.ask(domain, "TXT")
+    if any(parse_dmarc(row) for row in apex.rows):
+        evidence["dmarc_misplaced"] = [domain]
+    hints = {"dmarc_version": "its version is not DMARC1 to the letter",
+             "dmarc_misplaced": "it stands at the domain itself, not at _dmarc"}  # fmt: skip
+    hint = "".join(f"; there is one, but {hints[key]}" for key in evidence)
+    sheet.failed(Why.DMARC_NONE, f"No DMARC policy applies to {domain}{hint}.", **evidence)
+
+
+async def _judge_reports(
+    sheet: Sheet, vantage: Vantage, dmarc: Dmarc, name: str, record: DmarcRecord
+) -> None:
+    if not record.rua:
+        sheet.degraded(Why.DMARC_NO_RUA, record=record.text)
+        return
+    if not dmarc.check_report_authorization:
+        return
+    organization = sheet.data.walk.organization
+    unchecked: list[str] = []
+    hosts = dict.fromkeys(filter(None, map(mail_host, record.rua[:URIS])))
+    for host in hosts:
+        try:
+            if not is_under(host, organization) and not await _agreed(vantage, name, host):
+                sheet.degraded(
+                    Why.DMARC_RUA_UNAUTHORISED,
+                    f"{host} has not agreed to get DMARC reports: there is no "
+                    f"{name}._report._dmarc.{host}.",
+                )
+            if not await _takes_mail(vantage, host):
+                text = f"DMARC reports go to {host}, which takes no mail."
+                sheet.degraded(Why.DMARC_RUA_UNDELIVERABLE, text)
+        except TempFail as fail:
+            unchecked.append(f"{fail.kind} {fail.name}: {fail.reason}")
+    if unchecked:
+        sheet.facts["dmarc.rua_unchecked"] = ", ".join(unchecked)
+
+
+async def _agreed(vantage: Vantage, name: str, host: str) -> bool:
+    """RFC 9990 section 4."""
+    found = await through(vantage)(f"{name}._report._dmarc.{host}", "TXT")
+    return any(parse_dmarc(row) for row in found.rows)
+
+
+async def _takes_mail(vantage: Vantage, host: str) -> bool:
+    lookup = through(vantage)
+    exchanges = (await lookup(host, "MX")).rows
+    if exchanges:
+        return any(exchange for _, exchange in exchanges)  # none is the null MX (RFC 7505)
+    return bool((await lookup(host, "A")).rows or (await lookup(host, "AAAA")).rows)
+
+
+async def judge_alignment(
+    sheet: Sheet,
+    vantage: Vantage,
+    applying: Applying,
+    senders: dict[str, bool],
+    envelope: str,
+    signing: dict[str, bool],
+) -> None:
+    """Whether mail of ours can pass. `senders` are those that pass SPF for the `envelope` domain,
+    `signing` the domains with a key that can be used.
+    """
+    lookup = through(vantage)
+    record = applying.record
+    try:
+        by_spf = await is_aligned(lookup, applying.walk, envelope, strict=record.strict("spf"))
+        by_dkim = [
+            domain
+            for domain, usable in signing.items()
+            if usable
+            and await is_aligned(lookup, applying.walk, domain, strict=record.strict("dkim"))
+        ]
+    except TempFail as fail:
+        sheet.temporary(fail)
+        return
+    ways = {name: by_spf and passes for name, passes in senders.items()}
+    if by_dkim or any(ways.values()):
+        return
+    why = (
+        f"the envelope's domain {envelope} is not aligned with {applying.walk.start}"
+        if not by_spf
+        else "SPF passes for no sender"
+    )
+    keys = "no DKIM key that can be used is aligned" if signing else "no DKIM key is configured"
+    sheet.note(
+        Outcome.FAILED,
+        Why.DMARC_NO_ALIGNED_PATH,
+        f"No mail of ours can pass DMARC: {why}, and {keys}.",
+        senders=[name for name, passes in senders.items() if passes],
+        aspf="strict" if record.strict("spf") else "relaxed",
+        adkim="strict" if record.strict("dkim") else "relaxed",
+    )
+
+
+def same_record(found: str, expected: str) -> bool:
+    """Whether two records say the same, in whatever order."""
+    return lenient(found) == lenient(expected)

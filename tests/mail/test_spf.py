@@ -65,7 +65,7 @@ async def test_the_tree_tells_what_each_include_costs() -> None:
         "a.test: 7 terms, 9 queries",
         "  include one.test: 5 terms, 6 queries",
         "    include deep.test: 3 terms, 4 queries",
-        "  include two.test: 1 term, 1 queries",
+        "  include two.test: 1 term, 1 query",
     ]
     assert (report.result, report.matched, report.terms, report.voids) == ("fail", "-all", 7, 1)
 

@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from probes.email_auth.dkim import KeyProblem, KeyRecordError, modulus_bits, parse_key
+from probes.email_auth.keys import KeyProblem, KeyRecordError, modulus_bits, parse_key
 
 # RFC 8463 appendix A.2, RFC 6376 appendix C.
 ED25519 = "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="

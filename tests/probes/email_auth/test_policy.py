@@ -8,7 +8,7 @@ import pytest
 
 from probed.mail import Found, TempFail
 from probed.reasons import Reason
-from probes.email_auth.dmarc import Walk, is_aligned, lowered, parse_dmarc, targets, walk
+from probes.email_auth.policy import Walk, is_aligned, lowered, parse_dmarc, targets, walk
 
 pytestmark = pytest.mark.anyio
 R = "v=DMARC1; p=reject"

@@ -1,0 +1,339 @@
+"""What a domain publishes for its mail, judged by what receivers come to."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import cached_property, partial
+from typing import Annotated, TypeAlias
+
+import anyio
+from pydantic import Field, field_validator
+
+from probed import Outcome, Probe, Run, Vantage
+from probed.mail import TempFail
+from probes.email_auth import dkim, dmarc, drift, extras, spf
+from probes.email_auth.measures import MEASURES, measure_queries
+from probes.email_auth.reasons import EmailAuthReason as Why
+from probes.email_auth.settings import (
+    Dkim,
+    Dmarc,
+    Domain,
+    Extras,
+    NameServer,
+    Server,
+    Spf,
+    at_an_address,
+    unique,
+)
+from probes.email_auth.sheets import Check, Sheet, Sheets, tell, tell_errors
+from probes.email_auth.zone import own_servers
+
+Judge: TypeAlias = Callable[[Sheet, Vantage], Awaitable[None]]
+Found: TypeAlias = dict[Check, Sheets]
+VANTAGES = 5
+
+
+class EmailAuthProbe(Probe):
+    """Look up SPF, DKIM and DMARC of a domain as receivers do, through each resolver, and judge what
+    they come to: for each host that sends, for strangers, and for our own mail.
+    """
+
+    kind = "email_auth"
+    domain: Domain
+    """The domain in `From:`."""
+    resolvers: Annotated[tuple[NameServer, ...], Field(max_length=VANTAGES)] = ()
+    """Resolvers to look up through; without any, those of the system, each by itself."""
+    authoritative: bool | Annotated[tuple[Server, ...], Field(min_length=1, max_length=8)] = False
+    """Ask the zone's own servers too, or these, and compare."""
+    quorum: Annotated[int, Field(ge=1, le=VANTAGES)] = 1
+    """How many of the resolvers must answer."""
+    spf: Spf | None = Spf()
+    """What must hold of SPF; null leaves it out."""
+    dkim: Dkim | None = Dkim()
+    """What must hold of DKIM; null leaves it out."""
+    dmarc: Dmarc | None = Dmarc()
+    """What must hold of DMARC; null leaves it out."""
+    extras: Extras = Extras()
+    """Other records to judge."""
+
+    measures = MEASURES
+    reasons = Why
+
+    @field_validator("resolvers")
+    @classmethod
+    def _told_apart(cls, resolvers: tuple[NameServer, ...]) -> tuple[NameServer, ...]:
+        return unique(resolvers, [resolver.name for resolver in resolvers])
+
+    @field_validator("authoritative")
+    @classmethod
+    def _literal(cls, given: bool | tuple[Server, ...]) -> bool | tuple[Server, ...]:
+        return given if isinstance(given, bool) else tuple(map(at_an_address, given))
+
+    @property
+    def target(self) -> str:
+        return self.domain
+
+    @property
+    def host(self) -> str:
+        return self.domain
+
+    @cached_property
+    def _envelope(self) -> str:
+        return (self.spf and self.spf.envelope_domain) or self.domain
+
+    @cached_property
+    def _signing(self) -> str:
+        return (self.dkim and self.dkim.d) or self.domain
+
+    async def probe(self, run: Run) -> None:
+        run.fact("dns.question.name", self.domain)
+        left = run.timeout - (run.clock.monotonic() - run.started)
+        ends = anyio.current_time() + left - min(0.1 * run.timeout, 0.5)
+        vantages = self._vantages(run)
+        with run.phase("resolver_check"):
+            up = await self._answering(run, vantages, ends)
+        found = await self._judge(run, up, ends, self._checks(run)) if up else {}
+        if up:
+            found |= await self._judge(run, up, ends, self._alignment(found))
+        broken = self._tell(run, found)
+        own: list[Vantage] = []
+        if up:
+            with run.phase("drift"):
+                own = await self._drift(run, up, ends, broken=broken)
+        measure_queries(run, [*vantages, *own])
+
+    def _vantages(self, run: Run) -> list[Vantage]:
+        if self.resolvers:
+            return [
+                run.network.vantage(one.name, [(one.address.host, one.address.port)])
+                for one in self.resolvers
+            ]
+        servers = dict.fromkeys(run.network.resolver.name_servers())
+        return [
+            run.network.vantage(host if port == 53 else f"{host}:{port}", [(host, port)])
+            for host, port in servers
+        ][:VANTAGES]
+
+    async def _answering(self, run: Run, vantages: list[Vantage], ends: float) -> list[Vantage]:
+        """Those that answer at all; a finding for those that do not."""
+        silent: dict[str, str] = {}
+
+        async def ask(vantage: Vantage) -> None:
+            silent[vantage.name] = "timeout"
+            with anyio.CancelScope(deadline=ends):
+                answer = await vantage.ask(self.domain, "SOA")
+                if not answer.temporary:
+                    del silent[vantage.name]
+                else:
+                    silent[vantage.name] = str(answer.reason)
+
+        async with anyio.create_task_group() as tasks:
+            for vantage in vantages:
+                tasks.start_soon(ask, vantage)
+        up = [vantage for vantage in vantages if vantage.name not in silent]
+        if len(up) < max(1, self.quorum):
+            who = f"{len(up)} of {len(vantages)} resolvers answer"
+            text = f"{who}, {self.quorum} must: that says nothing of the records."
+            run.unknown(Why.DNS_UNAVAILABLE, text, evidence=silent)
+        elif silent:
+            text = f"The resolver {', '.join(sorted(silent))} does not answer, where others do."
+            run.degraded(Why.DNS_RESOLVER_ERROR, text, evidence=silent)
+        return up
+
+    def _checks(self, run: Run) -> dict[Check, Judge]:
+        checks: dict[Check, Judge] = {}
+        if self.spf is not None:
+            domain = self._envelope
+            checks[Check("spf")] = partial(spf.judge_record, run=run, spf=self.spf, domain=domain)
+            for sender in self.spf.senders:
+                checks[Check("spf", sender.name)] = partial(
+                    spf.judge_sender, run=run, sender=sender, domain=domain
+                )
+        for selector in self.dkim.selectors if self.dkim else ():
+            checks[Check("dkim", selector.selector)] = partial(
+                dkim.judge_selector, selector=selector, domain=self._signing
+            )
+        if self.dmarc is not None:
+            for domain in (self.domain, *self.dmarc.subdomains):
+                subject = "" if domain == self.domain else domain
+                checks[Check("dmarc", subject)] = partial(
+                    dmarc.judge_policy, dmarc=self.dmarc, domain=domain, reports=not subject
+                )
+        others: dict[str, Judge] = {
+            "mx": partial(extras.judge_mx, domain=self.domain),
+            "mta_sts": partial(extras.judge_mta_sts, domain=self.domain),
+            "tls_rpt": partial(extras.judge_tls_rpt, domain=self.domain),
+            "tlsa": partial(extras.judge_tlsa, domain=self.domain),
+            "bimi": partial(extras.judge_bimi, domain=self.domain),
+        }
+        wanted = {area: judge for area, judge in others.items() if getattr(self.extras, area)}
+        return checks | {Check(area): judge for area, judge in wanted.items()}
+
+    async def _judge(
+        self, run: Run, vantages: list[Vantage], ends: float, checks: dict[Check, Judge]
+    ) -> Found:
+        """Each check through each vantage, all at the same time."""
+        found: Found = {check: {vantage.name: Sheet() for vantage in vantages} for check in checks}
+
+        async def one(check: Check) -> None:
+            with run.phase(check.phase):
+                async with anyio.create_task_group() as tasks:
+                    for vantage in vantages:
+                        sheet = found[check][vantage.name]
+                        tasks.start_soon(_within, ends, checks[check], sheet, vantage)
+
+        async with anyio.create_task_group() as tasks:
+            for check in checks:
+                tasks.start_soon(one, check)
+        return found
+
+    def _alignment(self, found: Found) -> dict[Check, Judge]:
+        """What can be judged only from what the other checks have found."""
+        checks: dict[Check, Judge] = {}
+        if self.dmarc is not None and (self._sends or (self.dkim and self.dkim.selectors)):
+            checks[Check("alignment")] = partial(self._judge_alignment, found)
+        if self.extras.require_ad:
+            checks[Check("dnssec")] = _judge_authentic
+        return checks
+
+    @property
+    def _sends(self) -> list[str]:
+        """The senders that SPF shall pass for."""
+        return [one.name for one in self.spf.senders if "pass" in one.expect] if self.spf else []
+
+    async def _judge_alignment(self, found: Found, sheet: Sheet, vantage: Vantage) -> None:
+        policy = found[Check("dmarc")][vantage.name]
+        senders = {name: found[Check("spf", name)][vantage.name] for name in self._sends}
+        selectors = self.dkim.selectors if self.dkim else ()
+        keys = [
+            found[Check("dkim", one.selector)][vantage.name]
+            for one in selectors
+            if one.expect == "present"
+        ]
+        for other in (policy, *senders.values(), *keys):
+            if other.failure is not None:
+                sheet.failure, sheet.failed_at = other.failure, other.failed_at
+                return
+        if policy.data is not None:
+            signing = {self._signing: any(key.data for key in keys)} if keys else {}
+            passing = {name: bool(one.data) for name, one in senders.items()}
+            await dmarc.judge_alignment(
+                sheet, vantage, policy.data, passing, self._envelope, signing
+            )
+
+    def _tell(self, run: Run, found: Found) -> bool:
+        """Write all that was found; whether any of it is failed."""
+        if self.dkim is not None and not self.dkim.selectors and found:
+            run.unknown(Why.DKIM_NO_SELECTORS)
+        levels: list[Outcome] = []
+        told: set[str] = set()  # of the SPF record: it is the same for all senders
+        for check, sheets in found.items():
+            is_record = check == Check("spf")
+            levels.append(tell(run, check, sheets, told=told if check.area == "spf" else set()))
+            if is_record:
+                told = {finding.reason for finding in run.findings}
+                if Why.SPF_NONE in told:
+                    told.add(Why.SPF_SENDER_NONE)
+        tell_errors(run, list(found.values()))
+        return Outcome.FAILED in levels
+
+    async def _drift(
+        self, run: Run, up: list[Vantage], ends: float, *, broken: bool
+    ) -> list[Vantage]:
+        """Compare what all vantages see; the zone's own servers, where they are asked."""
+        sheet = Sheet()
+        own: list[Vantage] = []
+        with anyio.CancelScope(deadline=ends) as scope:
+            if self.authoritative:
+                try:
+                    own = await self._own(run, sheet, up[0])
+                except TempFail as fail:
+                    sheet.temporary(fail)
+            views = [await self._view(tracked, up, own) for tracked in self._tracked]
+            drift.judge(sheet, views, run.memory, run.clock.time(), broken=broken)
+            changes = drift.remember(run, views)
+            run.measure("probed.email_auth.record.changes", changes)
+            for view in views:
+                ttls = [seen.ttl for seen in view.resolvers.values() if seen.ttl is not None]
+                if ttls:
+                    label = view.tracked.label
+                    run.measure("probed.dns.record.ttl", min(ttls), {"record": label})
+        if scope.cancelled_caught:
+            sheet.late()
+        for note in sheet.notes:
+            run.find(note.level, note.reason, note.message, evidence=note.evidence)
+        sheet.notes.clear()
+        tell(run, Check("drift"), {"zone": sheet})
+        return own
+
+    async def _own(self, run: Run, sheet: Sheet, through: Vantage) -> list[Vantage]:
+        """The zone's own servers that answer; a note for each that does not."""
+        named = () if isinstance(self.authoritative, bool) else self.authoritative
+        servers = await own_servers(run, through, self.domain, named)
+        own: list[Vantage] = []
+
+        async def ask(server: Vantage) -> None:
+            answer = await server.ask(self.domain, "SOA")
+            if not answer.temporary:
+                own.append(server)
+                return
+            text = f"{server.name}, a server of the zone, does not answer for it."
+            sheet.degraded(Why.DNS_RESOLVER_ERROR, text, said=answer.said, rcode=answer.rcode)
+
+        async with anyio.create_task_group() as tasks:
+            for server in servers:
+                tasks.start_soon(ask, server)
+        if not own:
+            sheet.notes.clear()
+            raise TempFail(self.domain, "SOA", Why.DNS_UNAVAILABLE)
+        return sorted(own, key=lambda server: server.name)
+
+    @cached_property
+    def _tracked(self) -> list[drift.Tracked]:
+        tracked: list[drift.Tracked] = []
+        if self.spf is not None:
+            expected = self.spf.expect_record
+            tracked.append(drift.Tracked("spf", self._envelope, "TXT", expected, spf.same_record))
+        if self.dmarc is not None:
+            expected = self.dmarc.expect_record
+            name = f"_dmarc.{self.domain}"
+            tracked.append(drift.Tracked("dmarc", name, "TXT", expected, dmarc.same_record))
+        for one in self.dkim.selectors if self.dkim else ():
+            name = dkim.key_name(one.selector, self._signing)
+            tracked.append(drift.Tracked(f"dkim/{one.selector}", name))
+        if self.extras.mx:
+            tracked.append(drift.Tracked("mx", self.domain, "MX"))
+        return tracked
+
+    async def _view(
+        self, tracked: drift.Tracked, up: list[Vantage], own: list[Vantage]
+    ) -> drift.Views:
+        seen: dict[str, drift.Seen] = {}
+
+        async def look(vantage: Vantage) -> None:
+            found = await drift.look(vantage, tracked)
+            if found is not None:
+                seen[vantage.name] = found
+
+        async with anyio.create_task_group() as tasks:
+            for vantage in (*up, *own):
+                tasks.start_soon(look, vantage)
+        return drift.Views(
+            tracked,
+            {v.name: seen[v.name] for v in up if v.name in seen},
+            {v.name: seen[v.name] for v in own if v.name in seen},
+        )
+
+
+async def _within(ends: float, judge: Judge, sheet: Sheet, vantage: Vantage) -> None:
+    with anyio.CancelScope(deadline=ends) as scope:
+        try:
+            await judge(sheet, vantage)
+        except TempFail as fail:
+            sheet.temporary(fail)
+    if scope.cancelled_caught:
+        sheet.late()
+
+
+async def _judge_authentic(sheet: Sheet, vantage: Vantage) -> None:
+    extras.judge_authentic(sheet, vantage.asked)
