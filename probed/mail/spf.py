@@ -108,11 +108,8 @@ async def check_host(
     local, at, sender_domain = sender.rpartition("@")
     if not at:
         sender_domain = sender or helo
-    evaluation = _Evaluation(lookup, address, limits or Limits())
-    scene = Scene(
-        address, local or "postmaster", sender_domain, helo, receiver, now, evaluation.validated
-    )
-    return await evaluation.run(domain or sender_domain, scene)
+    scene = Scene(address, local or "postmaster", sender_domain, helo, receiver, now)
+    return await _Evaluation(lookup, scene, limits or Limits()).run(domain or sender_domain)
 
 
 def is_domain(name: str) -> bool:
@@ -130,9 +127,10 @@ class _PermError(Exception):
 
 
 class _Evaluation:
-    def __init__(self, lookup: Lookup, ip: Ip, limits: Limits) -> None:
+    def __init__(self, lookup: Lookup, scene: Scene, limits: Limits) -> None:
         self._lookup = lookup
-        self._ip = ip
+        self._scene = scene
+        self._ip = scene.ip
         self._limits = limits
         self._terms = 0
         self._voids = 0
@@ -140,8 +138,7 @@ class _Evaluation:
         self._queries = 0
         self._names: list[str] | None = None
 
-    async def run(self, domain: str, scene: Scene) -> SpfReport:
-        self._scene = scene
+    async def run(self, domain: str) -> SpfReport:
         root = Node(domain)
         cause, detail, failure, explanation = None, "", None, None
         try:
@@ -190,7 +187,7 @@ class _Evaluation:
         node.result = SpfResult.NEUTRAL
         if record.redirect is None:
             return node, record
-        target = await expand_name(record.redirect, self._scene, domain)
+        target = await expand_name(record.redirect, self._scene, domain, self._validated)
         child = Node(target, "redirect")
         node.children.append(child)
         last = await self._record(target, child)
@@ -242,7 +239,7 @@ class _Evaluation:
             return self._ip in directive.network  # of another version: never
         target = domain
         if directive.domain:
-            target = await expand_name(directive.domain, self._scene, domain)
+            target = await expand_name(directive.domain, self._scene, domain, self._validated)
         if name == "include":
             return await self._include(target, node)
         self._count_term(directive.text, domain)
@@ -311,7 +308,7 @@ class _Evaluation:
                     self._names.append(name)
         return self._names
 
-    async def validated(self, domain: str) -> str:
+    async def _validated(self, domain: str) -> str:
         """`%{p}`: the domain itself, else a name under it, else any (section 7.3)."""
         names = await self._own_names()
         wanted = domain.lower()
@@ -324,14 +321,14 @@ class _Evaluation:
     async def _explain(self, spec: str, domain: str) -> str | None:
         """The text of `exp=` (section 6.2); None where anything is wrong with it."""
         try:
-            name = await expand_name(spec, self._scene, domain)
+            name = await expand_name(spec, self._scene, domain, self._validated)
             rows = (await self._ask(name, "TXT", counts=False)).rows
             if len(rows) != 1:
                 return None
             text = rows[0].decode("ascii")
             if not is_explanation(text):
                 return None
-            return await expand(text, self._scene, domain)
+            return await expand(text, self._scene, domain, self._validated)
         except (TempFail, _PermError, UnicodeDecodeError):
             return None
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
+from typing import TypeAlias
 from urllib.parse import quote
 
 MACRO = re.compile(r"%(?:\{([A-Za-z])([0-9]*)(r?)([.\-+,/_=]*)\}|([%_-]))", re.IGNORECASE)
@@ -16,7 +17,7 @@ TEXT_LIMIT = 4096
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What macros stand for. `validated` finds the name of the address (`%{p}`)."""
+    """What macros stand for."""
 
     ip: IPv4Address | IPv6Address
     local: str
@@ -24,10 +25,13 @@ class Scene:
     helo: str
     receiver: str
     now: float
-    validated: Callable[[str], Awaitable[str]]
 
 
-async def expand(text: str, scene: Scene, domain: str) -> str:
+Validated: TypeAlias = Callable[[str], Awaitable[str]]
+"""Finds the name of the address (`%{p}`)."""
+
+
+async def expand(text: str, scene: Scene, domain: str, validated: Validated) -> str:
     """The text with its macros expanded, for the record of `domain`."""
     parts: list[str] = []
     end = 0
@@ -38,7 +42,7 @@ async def expand(text: str, scene: Scene, domain: str) -> str:
         if sign:
             parts.append(_SIGNS[sign])
             continue
-        value = await _value(letter.lower(), scene, domain)
+        value = await _value(letter.lower(), scene, domain, validated)
         if digits or backwards or delimiters:
             value = _transform(value, int(digits[:9] or 0), delimiters or ".", bool(backwards))
         parts.append(quote(value, safe="", errors="replace") if letter.isupper() else value)
@@ -48,9 +52,9 @@ async def expand(text: str, scene: Scene, domain: str) -> str:
     return "".join(parts)[-TEXT_LIMIT:]
 
 
-async def expand_name(text: str, scene: Scene, domain: str) -> str:
+async def expand_name(text: str, scene: Scene, domain: str, validated: Validated) -> str:
     """The same for a name: of one that is too long, labels on the left are left out."""
-    name = (await expand(text, scene, domain)).removesuffix(".")
+    name = (await expand(text, scene, domain, validated)).removesuffix(".")
     while len(name.encode("utf-8", "surrogateescape")) > NAME_LIMIT:
         head, dot, rest = name.partition(".")
         if not dot:
@@ -59,9 +63,9 @@ async def expand_name(text: str, scene: Scene, domain: str) -> str:
     return name
 
 
-async def _value(letter: str, scene: Scene, domain: str) -> str:
+async def _value(letter: str, scene: Scene, domain: str, validated: Validated) -> str:
     if letter == "p":
-        return await scene.validated(domain)
+        return await validated(domain)
     ip = scene.ip
     values = {
         "s": f"{scene.local}@{scene.sender_domain}",
