@@ -8,6 +8,8 @@ from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 Scalar: TypeAlias = "str | int | float | bool | None"
+Fact: TypeAlias = "Scalar | tuple[str, ...]"
+"""What was learned of a peer; several lines are a tuple."""
 Evidence: TypeAlias = "Mapping[str, Scalar | tuple[Scalar, ...] | Mapping[str, Scalar]]"
 """Small, bounded, redacted facts that help a person."""
 
@@ -125,7 +127,7 @@ class Result(NamedTuple):
     findings: tuple[Finding, ...] = ()
     phases: tuple[Phase, ...] = ()
     measures: tuple[Measurement, ...] = ()
-    facts: Mapping[str, Scalar] = MappingProxyType({})
+    facts: Mapping[str, Fact] = MappingProxyType({})
     labels: Mapping[str, str] = MappingProxyType({})
     severity: Severity = Severity.P2
     previous: Result | None = None

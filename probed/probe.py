@@ -26,7 +26,7 @@ from probed.clock import Clock
 from probed.fields import TARGETS, CertificateAge, Family, HostPort, Latency, Tls, format_duration
 from probed.http import BODY_LIMIT, Request, Response, fetch
 from probed.keep import Closing, Keeper, close
-from probed.model import Evidence, Finding, Kind, Measure, Measurement, Outcome, Scalar
+from probed.model import Evidence, Fact, Finding, Kind, Measure, Measurement, Outcome
 from probed.net import Family as OneFamily
 from probed.net import Network, Stream, Upgrade
 from probed.reasons import ProbeError, Reason, Reasons, classify, timeout_in
@@ -400,7 +400,7 @@ class Run(Recorder):
         if not condition:
             self.fail(reason, message, **more)
 
-    def context(self) -> dict[str, Scalar]:
+    def context(self) -> dict[str, Fact]:
         """What helps a person of what is known of the peer when a run ends early."""
         shown = ("server.address", "server.port", "network.peer.address", "tls.protocol.version")
         facts = {name: self.facts[name] for name in shown if name in self.facts}

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from probed.clock import Clock
-from probed.model import Phase, Scalar
+from probed.model import Fact, Phase, Scalar
 from probed.redact import Redactor
 
 NO_CALL: Mapping[str, Scalar] = {}
@@ -108,7 +108,7 @@ class Recorder:
         self.started = clock.monotonic() if started is None else started
         self.prefix = prefix
         self.phases: list[OpenPhase] = []
-        self.facts: dict[str, Scalar] = {}
+        self.facts: dict[str, Fact] = {}
         self.certificate: Certificate | None = None
         self.failed_phase: OpenPhase | None = None
         """The innermost phase that was open when the run failed: the one that began last."""
@@ -135,7 +135,7 @@ class Recorder:
         part.phases = self.phases
         return part
 
-    def fact(self, name: str, value: Scalar) -> None:
+    def fact(self, name: str, value: Fact) -> None:
         """Note something of our own finding; foreign text goes through `clean` first."""
         self.facts[name] = value
 

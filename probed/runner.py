@@ -13,7 +13,7 @@ import anyio
 from probed.clock import Clock, LoopLag, SystemClock
 from probed.fields import split_address
 from probed.keep import Keeper
-from probed.model import Finding, Measurement, Outcome, Result, Scalar, Severity
+from probed.model import Evidence, Finding, Measurement, Outcome, Result, Severity
 from probed.net import Network, Resolver
 from probed.probe import CERTIFICATE_NOT_AFTER, EndOfRun, Probe, Run
 from probed.reasons import ProbeError, Reason, Reasons, classify, is_timed, timeout_in
@@ -273,9 +273,7 @@ def excuse(
     )
 
 
-def _add(
-    run: Run, level: Outcome, reason: Reasons, message: str, evidence: Mapping[str, Scalar]
-) -> None:
+def _add(run: Run, level: Outcome, reason: Reasons, message: str, evidence: Evidence) -> None:
     run.blame(reason)
     # First of its level: what ended the run explains it, whatever was noticed before.
     run.findings.insert(0, Finding(level, reason, run.clean(message), evidence))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from probed.model import Finding, Outcome, Phase, Result
+from probed.model import Fact, Finding, Outcome, Phase, Result
 from probed.output.document import counts
+from probed.output.measured import measure_lines, seconds
 
 _MARKS = {Outcome.OK: "✔", Outcome.DEGRADED: "!", Outcome.UNKNOWN: "?", Outcome.FAILED: "✖"}
 _PLAIN_MARKS = {Outcome.OK: "+", Outcome.DEGRADED: "!", Outcome.UNKNOWN: "?", Outcome.FAILED: "x"}
@@ -44,13 +45,6 @@ def render_summary(results: Sequence[Result], duration_s: float, style: Style) -
     return f"{len(results)} {noun} in {seconds(duration_s)}: {', '.join(parts)}"
 
 
-def seconds(value: float) -> str:
-    """A duration for people: three digits, in ms below a second."""
-    if value < 0.0995:
-        return f"{value * 1000:.1f} ms"
-    return f"{value * 1000:.0f} ms" if value < 0.9995 else f"{value:.2f} s"
-
-
 def _lines(result: Result, style: Style) -> Iterator[str]:
     mark = (_MARKS if style.unicode else _PLAIN_MARKS)[result.outcome]
     head = style.paint(f"{mark} {result.outcome.value:<8}", _COLOURS[result.outcome])
@@ -66,7 +60,8 @@ def _lines(result: Result, style: Style) -> Iterator[str]:
     for finding in result.findings:
         yield from _finding(finding, style)
     if style.verbose:
-        yield from _measures(result)
+        yield from _facts(result.facts)
+        yield from measure_lines(result.measures, _INDENT)
         yield f"{_INDENT}trace {result.trace_id}"
 
 
@@ -93,9 +88,24 @@ def _evidence(evidence: Mapping[str, Any], indent: str) -> Iterator[str]:
         if isinstance(value, Mapping):
             yield f"{indent}{name}:"
             yield from _evidence(value, indent + _INDENT)
-        else:
-            shown = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            continue
+        shown = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        if isinstance(value, tuple) and len(shown) > _BAR * 3:
+            yield f"{indent}{name}"
+            yield from (f"{indent}{_INDENT}{line}" for line in value)
+        elif shown:
             yield f"{indent}{name:<{width}}  {shown}"
+
+
+def _facts(facts: Mapping[str, Fact]) -> Iterator[str]:
+    """A line each; what has several lines stands below its name."""
+    width = max((len(name) for name in facts if len(name) <= _BAR), default=0)
+    for name, value in facts.items():
+        if isinstance(value, tuple):
+            yield f"{_INDENT}{name}"
+            yield from (f"{_INDENT * 2}{line}" for line in value)
+        elif value not in {None, ""}:
+            yield f"{_INDENT}{name:<{width}}  {value}"
 
 
 def _waterfall(phases: Iterable[Phase], total: float, style: Style) -> Iterator[str]:
@@ -113,23 +123,3 @@ def _waterfall(phases: Iterable[Phase], total: float, style: Style) -> Iterator[
         bar = " " * start + full * min(length, _BAR - start)
         line = f"{_INDENT}{phase.name:<{width}}  {seconds(phase.duration_s):>8}  |{bar:<{_BAR}}|"
         yield style.paint(f"{line} {phase.error}", "31") if phase.error else line
-
-
-def _measures(result: Result) -> Iterator[str]:
-    """Without the attributes that all of them share, and without those that are 0 beside others of
-    their name that are not (of ten states, the one that it is in).
-    """
-    sets = [set(measurement.attributes) for measurement in result.measures]
-    shared = set.intersection(*filter(None, sets)) if sum(map(bool, sets)) > 1 else set()
-    lively = {measurement.measure.name for measurement in result.measures if measurement.value}
-    for measurement in result.measures:
-        measure, value = measurement.measure, measurement.value
-        if not value and measure.name in lively:
-            continue
-        told = [pair for pair in measurement.attributes if pair not in shared]
-        named = ", ".join(f"{key}={text}" for key, text in told)
-        unit = measure.unit.strip("{}")
-        yield (
-            f"{_INDENT}{measure.name}{'{' + named + '}' if named else ''} = {value:g}"
-            f"{' ' + unit if unit and unit != '1' else ''}"
-        )

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probed.model import Finding, Measure, Measurement, Outcome, Phase, Result, Severity
+from probed.model import Finding, Kind, Measure, Measurement, Outcome, Phase, Result, Severity
 from probed.output import Report, Style, render_result
 from probed.output.github import render_github, render_markdown
 from probed.output.junit import render_junit
@@ -148,6 +148,41 @@ def test_measures_are_told_apart_by_what_differs() -> None:
     assert [line.strip() for line in text.splitlines()[1:-1]] == [
         "a.count{state=up} = 3 member",
         "a.level = 0",
+    ]
+
+
+def test_many_values_of_a_measure_are_one_line() -> None:
+    took = Measure("a.took", unit="s", kind=Kind.HISTOGRAM, help="Time.", attributes=("step",))
+    until = Measure("a.until", unit="s", help="End.", attributes=("step",))
+    size = Measure("a.size", unit="By", help="Size.", attributes=("step", "side"))
+    state = Measure("a.state", help="State.", attributes=("step", "is"))
+    steps = [(("step", f"s{number}"),) for number in range(12)]
+    measures = (
+        *(Measurement(took, 0.001 * (number + 1), step) for number, step in enumerate(steps)),
+        *(Measurement(until, 1.8e9, step) for step in steps[:2]),
+        *(Measurement(size, 7.0, (*step, ("side", "left"))) for step in steps),
+        Measurement(state, 1.0, (*steps[0], ("is", "ok"))),
+        Measurement(state, 0.0, (*steps[0], ("is", "failed"))),
+        Measurement(state, 1.0, (*steps[1], ("is", "failed"))),
+        Measurement(state, 0.0, (*steps[1], ("is", "ok"))),
+    )
+    text = render_result(result("good")._replace(measures=measures), Style(verbose=True))
+    assert [line.strip() for line in text.splitlines()[1:-1]] == [
+        "a.took = 12 values, 1.0 ms to 12.0 ms",
+        "a.until = s0 2027-01-15 08:00:00 UTC, s1 2027-01-15 08:00:00 UTC",
+        "a.size{side=left} = 12 values, 7 By",
+        "a.state = s0/ok, s1/failed",
+    ]
+
+
+def test_facts_of_several_lines_stand_below_their_name() -> None:
+    facts = {"a": "1", "tree": ("top", "  below"), "none": None, "empty": ""}
+    text = render_result(result("good")._replace(facts=facts), Style(verbose=True))
+    assert text.splitlines()[1:-1] == [
+        "    a      1",
+        "    tree",
+        "        top",
+        "          below",
     ]
 
 
