@@ -17,13 +17,14 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from probed.demo.certificates import certificates
+from probed.demo.names import BACKUP, DOMAIN
 from probed.demo.peer import Check, DemoUnavailable, Peer, Setting
 from probed.demo.wire import HOST, PATIENCE, Port
 
 if TYPE_CHECKING:
     from aiosmtpd.smtp import SMTP
 
-_USER = "demo"
+_USER = "mailer"
 
 
 class Relays(Peer):
@@ -129,19 +130,21 @@ class Relays(Peer):
             {"name": name, "role": name, "host": HOST, "port": port.number, "tls": "starttls"}
             for name, port in self._ports.items()
         ]
+        relays[1]["sends_from"] = [BACKUP]
         return [
             {
                 "name": "mail-out",
                 "probe": "smtp",
                 "relays": relays,
-                "helo": "probe.demo.test",
+                "helo": f"probe.{DOMAIN}",
                 "tls": {"ca": str(self._authority)},
                 "auth": {
                     "mechanism": "plain",
                     "username": _USER,
                     "secret": {"file": str(self._password)},
                 },
-                "envelope": {"from": "probe@demo.test", "rcpt": "canary@demo.test"},
+                "envelope": {"from": f"probe@{DOMAIN}", "rcpt": f"canary@{DOMAIN}"},
+                "spf": {"server": self.setting.urls["dns"].removeprefix("udp://")},
                 "severity": "P1",
             }
         ]
@@ -168,7 +171,7 @@ class _Refusing(asyncio.Protocol):
 
 
 def _hostname(name: str) -> str:
-    return f"{name}.mail.demo.test"
+    return f"{name}.mail.{DOMAIN}"
 
 
 def _write_secret(path: Path, secret: str) -> None:

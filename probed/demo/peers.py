@@ -1,4 +1,4 @@
-"""The peers of the demo, and those of them that are not HTTP: TLS, a mail banner, DNS."""
+"""The peers of the demo, and the smallest of them: a TLS endpoint, a mail banner."""
 
 from __future__ import annotations
 
@@ -7,14 +7,7 @@ from typing import ClassVar
 
 import anyio
 import anyio.to_thread
-import dns.exception
-import dns.flags
-import dns.message
-import dns.rcode
-import dns.rdataclass
-import dns.rdatatype
-import dns.zone
-from anyio.abc import ByteStream, SocketAttribute, TaskGroup, UDPSocket
+from anyio.abc import ByteStream, TaskGroup
 from anyio.streams.buffered import BufferedByteReceiveStream
 from anyio.streams.tls import TLSStream
 
@@ -23,9 +16,10 @@ from probed.demo.collector import Collector
 from probed.demo.gateway import Billing, Catalog, Gateway
 from probed.demo.mail import Relays
 from probed.demo.mongo import Mongo
-from probed.demo.peer import Check, HttpPeer, Peer, Setting, TcpPeer
+from probed.demo.names import Names
+from probed.demo.peer import Check, HttpPeer, Peer, TcpPeer
 from probed.demo.stripe import Stripe
-from probed.demo.wire import HOST, NOT_FOUND, Response, serve_http
+from probed.demo.wire import NOT_FOUND, Response, serve_http
 
 # --- TLS --------------------------------------------------------------------------------------------
 
@@ -89,95 +83,7 @@ class Banner(TcpPeer):
         return [{"name": "banner", "probe": "tcp", "address": address, "expect": "^220 "}]
 
 
-# --- DNS ------------------------------------------------------------------------------------------------
-
-_ZONE = """
-$TTL 60
-@       SOA   ns hostmaster 1 3600 600 86400 60
-@       NS    ns
-@       A     192.0.2.10
-@       AAAA  2001:db8::10
-@       MX    10 mail
-@       TXT   "v=spf1 mx -all"
-ns      A     127.0.0.1
-mail    A     192.0.2.25
-"""
-
-
-class Names(Peer):
-    """An authoritative name server for `demo.test`, over UDP (RFC 1035)."""
-
-    def __init__(self, setting: Setting) -> None:
-        super().__init__(setting)
-        self._zone = dns.zone.from_text(_ZONE, origin="demo.test.", relativize=False)
-        self._socket: UDPSocket | None = None
-
-    async def start(self, tasks: TaskGroup) -> None:
-        self._socket = await anyio.create_udp_socket(local_host=HOST)
-        port = self._socket.extra(SocketAttribute.local_port)  # noqa: S610  # not Django's
-        self.setting.urls["dns"] = f"udp://{HOST}:{port}"
-        tasks.start_soon(self._serve, self._socket)
-
-    async def stop(self) -> None:
-        if self._socket is not None:
-            await self._socket.aclose()
-
-    async def _serve(self, socket: UDPSocket) -> None:
-        try:
-            async for packet, (host, port) in socket:
-                reply = self.reply(packet)
-                if reply is not None:
-                    await socket.sendto(reply, host, port)
-        except anyio.ClosedResourceError:
-            pass
-
-    def reply(self, packet: bytes) -> bytes | None:
-        """The reply to one packet; none to what is not a query."""
-        try:
-            query = dns.message.from_wire(packet)
-            response = dns.message.make_response(query)
-        except (dns.exception.DNSException, ValueError):
-            return None
-        self._answer(query, response)
-        size = max(512, query.payload if query.edns >= 0 else 0)
-        return response.to_wire(max_size=min(size, 1232))
-
-    def _answer(self, query: dns.message.Message, response: dns.message.Message) -> None:
-        origin = self._zone.origin
-        assert origin is not None
-        if len(query.question) != 1:
-            response.set_rcode(dns.rcode.FORMERR)
-            return
-        question = query.question[0]
-        if not question.name.is_subdomain(origin) or question.rdclass != dns.rdataclass.IN:
-            response.set_rcode(dns.rcode.REFUSED)
-            return
-        response.flags |= dns.flags.AA
-        found = self._zone.get_rrset(question.name, question.rdtype)
-        if found is not None:
-            response.answer.append(found)
-            return
-        if self._zone.get_node(question.name) is None:
-            response.set_rcode(dns.rcode.NXDOMAIN)
-        soa = self._zone.get_rrset(origin, dns.rdatatype.SOA)
-        assert soa is not None
-        response.authority.append(soa)
-
-    def checks(self) -> list[Check]:
-        server = self.setting.urls["dns"].removeprefix("udp://")
-        return [
-            {
-                "name": "names",
-                "probe": "dns",
-                "query": "demo.test",
-                "type": "A",
-                "server": server,
-                "expect": ["192.0.2.10"],
-            }
-        ]
-
-
 PEERS: tuple[type[Peer], ...] = (
-    Gateway, Billing, Catalog, TlsEndpoint, Banner, Relays, Names, Mongo, Stripe, Collector,
+    Gateway, Billing, Catalog, TlsEndpoint, Banner, Names, Relays, Mongo, Stripe, Collector,
 )  # fmt: skip
 """In the order of their checks in the configuration."""

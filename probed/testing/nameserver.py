@@ -31,6 +31,8 @@ FAULTS: tuple[str, ...] = get_args(Fault)
 Faults = Mapping[str | tuple[str, str], Fault]
 """Faults of single names, or of one type of record of a name."""
 Zone = Mapping[tuple[str, str], list[str]]
+QUERIES = 10_000
+"""Queries that are kept."""
 _CHAIN = 8
 _POINTER_LOOP = bytes.fromhex(
     "8180 0001 0001 0000 0000 c00c 0001 0001 c00c 0001 0001 00000000 0000"
@@ -130,6 +132,7 @@ class DnsServer(Endpoint):
         name = _plain(question.name)
         kind = dns.rdatatype.to_text(question.rdtype)
         self.queries.append(Query(name, kind, transport))
+        del self.queries[:-QUERIES]
         self._notify()
         fault = self.faults.get((name, kind)) or self.faults.get(name, self.fault)
         if fault == "silent":

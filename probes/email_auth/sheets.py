@@ -12,6 +12,9 @@ from probed.mail import TempFail
 from probes.email_auth.reasons import EmailAuthReason as Why
 
 STATES = tuple(Outcome)
+LINE = 1024
+LINES = 40
+"""What is kept of a fact that has several lines, and of one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ class Sheet:
     abroad: bool = False
     data: Any = None
     values: list[tuple[str, float, Mapping[str, str]]] = field(default_factory=list)
-    facts: dict[str, str | int] = field(default_factory=dict)
+    facts: dict[str, str | list[str]] = field(default_factory=dict)
 
     def note(
         self, level: Outcome, reason: Reasons, message: str | None = None, **evidence: Any
@@ -102,7 +105,9 @@ def tell(
         for name, value, attributes in best.values:
             run.measure(name, value, attributes)
         for fact, text in best.facts.items():
-            run.fact(fact, run.clean(text, 1024) if isinstance(text, str) else text)
+            lines = [text] if isinstance(text, str) else text
+            clean = tuple(run.clean(line, LINE) for line in lines[:LINES])
+            run.fact(fact, clean[0] if isinstance(text, str) else clean)
     for state in STATES:
         run.measure(
             "probed.email_auth.status",

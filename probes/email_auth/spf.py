@@ -136,7 +136,7 @@ def _measure(sheet: Sheet, reports: list[SpfReport], tree: Node) -> None:
         ("probed.spf.include.terms", terms, {"include": path}) for path, terms in paths.items()
     ]
     sheet.facts["spf.record"] = tree.text
-    sheet.facts["spf.tree"] = " | ".join(tree.lines())
+    sheet.facts["spf.tree"] = tree.lines()
 
 
 def _paths(node: Node, above: str) -> Iterator[tuple[str, int]]:

@@ -25,6 +25,13 @@ SENTENCES = {
     "slow-ops": ["mongo.slow_ops: shop has had "],
     "smtp": ["smtp.switch_to_backup"],
     "backup": ["smtp.backup_unready"],
+    "spf": [
+        "spf.lookup_limit: SPF takes 13 lookups, where receivers make 10: they may refuse all mail.",
+    ],
+    "dkim": [
+        "dkim.key_mismatch: The DKIM key at mail._domainkey.demo.test is not the one expected"
+    ],
+    "dmarc": ["dmarc.multiple: Several DMARC records stand at _dmarc.demo.test: all of them"],
     "stripe": ["stripe.api_error: Asked without a key, Stripe answers 500"],
     "stripe-key": ["stripe.auth_rejected: Stripe does not accept the API key."],
     "webhook": ["webhook.signature_not_enforced: A security hole: the endpoint accepted an event"],
