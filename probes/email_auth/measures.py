@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from probed import Kind, Measure, Run, Vantage
 
-OBSERVED = 200
+OBSERVED = 100
 """Queries of a run whose time is measured."""
 
 MEASURES = (

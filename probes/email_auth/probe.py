@@ -190,7 +190,7 @@ class EmailAuthProbe(Probe):
     def _alignment(self, found: Found) -> dict[Check, Judge]:
         """What can be judged only from what the other checks have found."""
         checks: dict[Check, Judge] = {}
-        if self.dmarc is not None and (self._sends or (self.dkim and self.dkim.selectors)):
+        if self.dmarc is not None and (self._sends or self._signs):
             checks[Check("alignment")] = partial(self._judge_alignment, found)
         if self.extras.require_ad:
             checks[Check("dnssec")] = _judge_authentic
@@ -201,15 +201,16 @@ class EmailAuthProbe(Probe):
         """The senders that SPF shall pass for."""
         return [one.name for one in self.spf.senders if "pass" in one.expect] if self.spf else []
 
+    @property
+    def _signs(self) -> list[str]:
+        """The selectors that there shall be a key at."""
+        selectors = self.dkim.selectors if self.dkim else ()
+        return [one.selector for one in selectors if one.expect == "present"]
+
     async def _judge_alignment(self, found: Found, sheet: Sheet, vantage: Vantage) -> None:
         policy = found[Check("dmarc")][vantage.name]
         senders = {name: found[Check("spf", name)][vantage.name] for name in self._sends}
-        selectors = self.dkim.selectors if self.dkim else ()
-        keys = [
-            found[Check("dkim", one.selector)][vantage.name]
-            for one in selectors
-            if one.expect == "present"
-        ]
+        keys = [found[Check("dkim", selector)][vantage.name] for selector in self._signs]
         for other in (policy, *senders.values(), *keys):
             if other.failure is not None:
                 sheet.failure, sheet.failed_at = other.failure, other.failed_at
