@@ -18,6 +18,7 @@ os.environ["PROBED_CONTROL"] = ""
 
 CI = os.environ.get("CI") == "true"
 PROGRAMS = {
+    "bind9": ("named",),
     "dovecot-imapd": ("dovecot",),
     "faketime": ("faketime",),
     "iproute2": ("ip", "tc"),

@@ -97,6 +97,8 @@ def _read(found: _Found, name: str, kind: str) -> Answer:
     aliases = tuple(text_of(rrset[0].target) for rrset in chain.cnames)
     if chain.answer is None:
         said = Said.NODATA if rcode == dns.rcode.NOERROR else Said.NXDOMAIN
+        if aliases and said is Said.NODATA and not message.flags & dns.flags.RA:
+            said = Said.CNAME_ONLY
         return replace(answer, said=said, aliases=aliases)
     beside = any(
         rrset.rdtype == dns.rdatatype.CNAME != chain.answer.rdtype
