@@ -41,6 +41,7 @@ ROWS = {
         "100 reloads good and bad under load", "ConfigMap swap, 100 times", "secret rotation",
         "socket in use", "state file of another version", "state file broken",
     ],
+    "D": ["554 banner", "421 banner", "incomplete banner", "SSH, HTTP, IMAP on the port", "mixed reply codes", "endless lines", "plain text after STARTTLS", "masked STARTTLS", "expired, wrong-name certificate", "client certificate demanded", "535", "greylisting", "postscreen", "endless includes, trees, circles", "answers of 63 KB, thousands of records", "includes that fail or are silent", "servers of a zone that disagree", "our own failure to look up", "a queue that floods"],
     "F": [
         "golden output for each format", "JUnit parsed", "JSON and JSON lines against the schema",
         "Nagios perfdata", "promtool check metrics", "OTLP decoded", "NO_COLOR/TTY matrix",
