@@ -25,6 +25,7 @@ PROGRAMS = {
     "nftables": ("nft",),
     "nginx": ("nginx",),
     "postfix": ("postfix", "postqueue"),
+    "postgresql": ("pg_ctlcluster",),
     "prometheus": ("prometheus", "promtool"),
     "redis-server": ("redis-server",),
 }
