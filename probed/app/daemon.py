@@ -30,6 +30,7 @@ from probed.runner import Runner
 from probed.schedule import Limits, Scheduler
 from probed.state import CheckState
 from probed.store import Store, state_folder
+from probed.systemd import Notifier
 from probed.telemetry import Pipeline
 from probed.version import __version__
 from probed.web import Listener, api_app, bind, telemetry_app
@@ -56,6 +57,10 @@ SAVE_ALL = 60
 """... and after so many of them, all states are."""
 SAVE_SECONDS = 1.0
 """Seconds that saving may take at the end."""
+REPORT_INTERVAL = 5.0
+"""Seconds between two words to the service manager, or half of what it waits for one."""
+NAMED = 5
+"""Checks that the service manager's status names."""
 
 
 class App:
@@ -92,6 +97,7 @@ class App:
             Limits(config.service.concurrency, config.service.concurrency_per_host),
         )
         self.reloader = Reloader(self, load)
+        self.notifier = Notifier(environ)
         self.metrics_url = ""
         self.api_url = ""
         self.control_path: Path | None = None
@@ -128,10 +134,13 @@ class App:
                     probing.start_soon(self.keeper.sweep)
                     probing.start_soon(self.reloader.watch)
                     self._ready = True
+                    self.notifier.ready(self.headline())
+                    probing.start_soon(self._report)
                     self.started.set()
                     task_status.started()
                     await self._stopping.wait()
                     self._ready = False
+                    self.notifier.stopping()
                     probing.cancel_scope.cancel()
                 await self.keeper.close()
                 for listener in listeners:
@@ -230,6 +239,18 @@ class App:
                 self.drain(active=False)
             await self._save(everything=rounds % SAVE_ALL == 0)
 
+    async def _report(self) -> None:
+        """Tell the service manager how things are, from the event loop, and only while runs are
+        started: where that has stopped, it ends us and starts us anew.
+        """
+        if not self.notifier:
+            return
+        pause = min(REPORT_INTERVAL, self.notifier.patience / 2 or REPORT_INTERVAL)
+        while True:
+            await self.clock.sleep(pause)
+            if self.alive() is None:
+                self.notifier.alive(self.headline())
+
     async def _save(self, *, everything: bool) -> None:
         """Save what has changed. Traces go to disk first: what is known must not run ahead of what
         was told.
@@ -271,6 +292,19 @@ class App:
     def ready(self) -> str | None:
         """None while checks are being run; what the checks find has no part in it."""
         return None if self._ready else "not probing"
+
+    def headline(self) -> str:
+        """How things are, in a line."""
+        enabled = [check.name for check in self.config.checks if check.enabled]
+        checks = self.history.checks
+        down = [name for name in enabled if checks[name].state.verdict is Verdict.DOWN]
+        named = ", ".join(down[:NAMED]) + (", ..." if len(down) > NAMED else "")
+        parts = [f"{len(down)} of {len(enabled)} checks down{': ' if down else ''}{named}"]
+        if self.scheduler.drained:
+            parts.append("drained")
+        if not self.reloader.status()["last_reload_ok"]:
+            parts.append("the last reload was refused")
+        return "; ".join(parts)
 
     def status(self) -> Mapping[str, Any]:
         verdicts = [entry.state.verdict for entry in self.history.checks.values()]

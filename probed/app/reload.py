@@ -58,7 +58,11 @@ class Reloader:
         async with self._lock:
             if self._begun == begun:
                 self._begun += 1
-                self._last = await self._reload()
+                self._app.notifier.reloading()
+                try:
+                    self._last = await self._reload()
+                finally:
+                    self._app.notifier.ready(self._app.headline())
             return self._last
 
     async def _reload(self) -> Reloaded:

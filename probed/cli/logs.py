@@ -1,28 +1,39 @@
-"""Logs on standard error: a line for a person on a terminal, else a JSON object a line."""
+"""Logs on standard error: a line for a person on a terminal, a line with its priority to the journal,
+else a JSON object a line.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 
 from probed.output import timestamp
 from probed.redact import Redactor
+from probed.systemd import under_journal
 
 _EXTRAS = ("check", "verdict", "trace_id")
 _LEVELS = {"DEBUG": "debug", "INFO": "info", "WARNING": "warning", "ERROR": "error",
            "CRITICAL": "error"}  # fmt: skip
+_PRIORITIES = {"DEBUG": 7, "INFO": 6, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}
 _LINE = 2000
 
 
 def set_up_logging(redactor: Redactor, *, level: int = logging.INFO) -> None:
     """Send our logs to standard error, every text of theirs cleaned; keep the libraries quiet."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_ForPeople(redactor) if sys.stderr.isatty() else _ForPrograms(redactor))
+    handler.setFormatter(_formatter()(redactor))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("probed").setLevel(level)
+
+
+def _formatter() -> type[_Cleaned]:
+    if sys.stderr.isatty():
+        return _ForPeople
+    return _ForTheJournal if under_journal(os.environ, sys.stderr.fileno()) else _ForPrograms
 
 
 class _Cleaned(logging.Formatter):
@@ -41,6 +52,13 @@ class _Cleaned(logging.Formatter):
 class _ForPeople(_Cleaned):
     def format(self, record: logging.LogRecord) -> str:
         return f"{timestamp(record.created)} {_LEVELS[record.levelname]:<7} {self.text(record)}"
+
+
+class _ForTheJournal(_Cleaned):
+    """It has a time of its own; the number is the priority (sd-daemon(3))."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"<{_PRIORITIES[record.levelname]}>{self.text(record)}"
 
 
 class _ForPrograms(_Cleaned):
