@@ -28,6 +28,7 @@ PROGRAMS = {
     "postgresql": ("pg_ctlcluster",),
     "prometheus": ("prometheus", "promtool"),
     "redis-server": ("redis-server",),
+    "systemd": ("systemd-analyze",),
 }
 """The programs of each Debian package that a test may need."""
 

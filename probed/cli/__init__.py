@@ -17,6 +17,7 @@ from probed.cli.commands import (
     demo,
     drain,
     explain,
+    install,
     list_checks,
     reload,
     run,
@@ -60,6 +61,7 @@ cli.add_command(config)
 cli.add_command(demo)
 cli.add_command(drain)
 cli.add_command(explain)
+cli.add_command(install)
 cli.add_command(list_checks)
 cli.add_command(reload)
 cli.add_command(run)

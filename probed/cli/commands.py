@@ -233,6 +233,33 @@ def config_schema() -> None:
     listing.print_schema()
 
 
+@click.group()
+def install() -> None:
+    """Install what belongs beside the daemon."""
+
+
+@install.command(name="systemd")
+@click.option(
+    "--directory", default="/etc/systemd/system", show_default=True, metavar="DIR",
+    help="Where the units are written.",
+)  # fmt: skip
+@click.option(
+    "--config", "path", default="/etc/probed/probed.yaml", show_default=True, metavar="FILE",
+    help="The configuration that they name.",
+)  # fmt: skip
+@click.option("--force", is_flag=True, help="Overwrite units that are others.")
+@click.option("--dry-run", is_flag=True, help="Write nothing; say what would be written.")
+def install_systemd(*, directory: str, path: str, force: bool, dry_run: bool) -> int:
+    """Write units for this installation: the daemon, a timer for single checks, and what is told
+    when the daemon has failed. Then it says what to do next.
+    """
+    from pathlib import Path  # noqa: PLC0415
+
+    from probed.cli import installing  # noqa: PLC0415
+
+    return installing.install(Path(directory), Path(path), force=force, dry_run=dry_run)
+
+
 @click.command()
 @click.option(
     "--break", "broken", multiple=True, metavar="NAME",
