@@ -107,13 +107,14 @@ class _Screen:
             click.echo("\n".join(self._foot()))
 
     def _head(self, app: App) -> list[str]:
-        lines = [f"metrics  {app.metrics_url}/metrics", f"API      {app.api_url}/api/v1/checks"]
-        lines += [f"{name:<8} {url}" for name, url in self._demo.urls.items()]
-        lines += [f"broken   {name}: {self._demo.breaks[name]}" for name in self._broken]
-        return lines
+        lines = [("metrics", f"{app.metrics_url}/metrics"), ("API", f"{app.api_url}/api/v1/checks")]
+        lines += self._demo.urls.items()
+        lines += [("broken", f"{name}: {self._demo.breaks[name]}") for name in self._broken]
+        width = max(len(name) for name, _ in lines)
+        return [f"{name:<{width}}  {text}" for name, text in lines]
 
     def _foot(self) -> list[str]:
-        return [f"otlp     {line}" for line in self._demo.status()]
+        return [f"otlp  {line}" for line in self._demo.status()]
 
     def _page(self, app: App) -> Group:
         return Group(
