@@ -172,15 +172,3 @@ def persona() -> Callable[[str], dict[str, Any]]:
         return made
 
     return make
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """PyMongo leaves a socket to the collector when it is cancelled while it connects: its
-    `_async_create_connection` closes it on OSError only. That ours is closed, `no_leaks` says.
-    """
-    ignored = pytest.mark.filterwarnings(
-        "ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning"
-    )
-    for item in items:
-        if item.path.parent == HERE:
-            item.add_marker(ignored)
