@@ -56,9 +56,10 @@ async def judge_policy(
             sheet.temporary(fail)
             return
     if reports:
-        sheet.facts |= {"dmarc.record": record.text, "dmarc.record.domain": name}
+        sheet.fact("dmarc.record", record.text)
+        sheet.fact("dmarc.record.domain", name)
     if found.error is not None:
-        sheet.facts["dmarc.walk_incomplete"] = f"{found.error.name}: {found.error.reason}"
+        sheet.fact("dmarc.walk_incomplete", f"{found.error.name}: {found.error.reason}")
     policy = record.policy(own=own, exists=exists)
     if policy is None:
         text = f"The DMARC record of {name} has no valid policy and no valid rua: it is ignored."
@@ -89,7 +90,7 @@ def _judge_strength(
         sheet.degraded(Why.DMARC_PCT, text, record=record.text)
     notes = [tag for tag in ("rf", "ri", "pct") if tag in record.tags]
     if notes:
-        sheet.facts["dmarc.historic_tags"] = ", ".join(notes)
+        sheet.fact("dmarc.historic_tags", ", ".join(notes))
     sheet.values += [
         ("probed.dmarc.policy", float(one == effective), {"domain": domain, "policy": one})
         for one in POLICIES
@@ -142,7 +143,7 @@ async def _judge_reports(
         except TempFail as fail:
             unchecked.append(f"{fail.kind} {fail.name}: {fail.reason}")
     if unchecked:
-        sheet.facts["dmarc.rua_unchecked"] = ", ".join(unchecked)
+        sheet.fact("dmarc.rua_unchecked", ", ".join(unchecked))
 
 
 async def _agreed(vantage: Vantage, name: str, host: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -12,9 +13,22 @@ from probed.mail import TempFail
 from probes.email_auth.reasons import EmailAuthReason as Why
 
 STATES = tuple(Outcome)
+_MAILBOX = re.compile(r"(mailto:)[^@\s,;!]*@", re.IGNORECASE)
+_MAILBOX_BYTES = re.compile(rb"(mailto:)[^@\s,;!]*@", re.IGNORECASE)
 LINE = 1024
 LINES = 40
 """What is kept of a fact that has several lines, and of one line."""
+
+
+def masked(value: Any) -> Any:
+    """Text, or a list of texts, in which of mail addresses the domain is left: whose mailbox gets
+    reports is nobody's business.
+    """
+    if isinstance(value, str):
+        return _MAILBOX.sub(r"\1…@", value)
+    if isinstance(value, bytes):
+        return _MAILBOX_BYTES.sub(b"\\1" + "…@".encode(), value)
+    return [masked(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +58,11 @@ class Sheet:
     def note(
         self, level: Outcome, reason: Reasons, message: str | None = None, **evidence: Any
     ) -> None:
-        self.notes.append(Note(level, reason, message or reason.sentence, evidence))
+        told = {name: masked(value) for name, value in evidence.items()}
+        self.notes.append(Note(level, reason, message or reason.sentence, told))
+
+    def fact(self, name: str, value: str | list[str]) -> None:
+        self.facts[name] = masked(value)
 
     def failed(self, reason: Reasons, message: str | None = None, **evidence: Any) -> None:
         self.note(Outcome.FAILED, reason, message, **evidence)

@@ -135,8 +135,8 @@ def _measure(sheet: Sheet, reports: list[SpfReport], tree: Node) -> None:
     sheet.values += [
         ("probed.spf.include.terms", terms, {"include": path}) for path, terms in paths.items()
     ]
-    sheet.facts["spf.record"] = tree.text
-    sheet.facts["spf.tree"] = tree.lines()
+    sheet.fact("spf.record", tree.text)
+    sheet.fact("spf.tree", tree.lines())
 
 
 def _paths(node: Node, above: str) -> Iterator[tuple[str, int]]:

@@ -76,7 +76,7 @@ def named(folder: Path, mode: str, zones: str) -> Iterator[HostPort]:
             ["/usr/sbin/named", "-g", "-n", "1", "-c", str(conf)], stdout=said, stderr=said
         )
         try:
-            wait_until(lambda: b" running" in log.read_bytes(), f"named: see {log}")
+            wait_until(lambda: b" running\n" in log.read_bytes(), f"named: see {log}")
             yield HostPort("127.0.0.1", port)
         finally:
             process.terminate()

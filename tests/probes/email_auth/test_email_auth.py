@@ -291,3 +291,21 @@ EXTRAS: list[tuple[Zone, str, list[tuple[str, str]]]] = [
 async def test_extras(world: Any, zone: Zone, extra: str, found: Any) -> None:
     assert reasons(await world.after(zone, extras={"mx": False, extra: True})) == found
     assert reasons(await world.after({}, extras={"mx": False})) == []
+
+
+async def test_no_mailbox_is_told(world: Any) -> None:
+    """Of who gets reports the domain is shown, in facts and in all evidence, however it is written."""
+    for policy in ("p=none", "p=reject; pct=50", "frob=1", "p=quarantine; t=y"):
+        record = (
+            f"v=DMARC1; {policy}; rua=mailto:Some.Body@example.test,MAILTO:other+x@reports.test!10m"
+        )
+        result = await world.after(
+            {("_dmarc.example.test", "TXT"): [record], ("_smtp._tls.example.test", "TXT"): [
+                "v=TLSRPTv1; rua=ftp:x,mailto:third@example.test"]},
+            extras={"tls_rpt": True}, dmarc__expect_record="v=DMARC1; p=reject; rua=mailto:fourth@example.test",
+        )  # fmt: skip
+        told = repr(result)
+        assert "mailto:…@example.test" in told
+        assert "tls_rpt.invalid" in told
+        for mailbox in ("Body", "other", "third", "fourth"):
+            assert mailbox not in told
