@@ -28,6 +28,7 @@ from probed.offline import References
 from probed.output import result_document, timestamp
 from probed.runner import Runner
 from probed.schedule import Limits, Scheduler
+from probed.shard import Shard
 from probed.state import CheckState
 from probed.store import Store, state_folder
 from probed.systemd import Notifier
@@ -64,8 +65,8 @@ NAMED = 5
 
 
 class App:
-    """One daemon. `load` reads its configuration anew when it is asked to reload; `on_result` sees
-    each result after the sinks have.
+    """One daemon. `load` reads its configuration anew when it is asked to reload; `shard` is which of
+    its checks both hold; `on_result` sees each result after the sinks have.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class App:
         load: Callable[[], Config] | None = None,
         clock: Clock | None = None,
         network: Network | None = None,
+        shard: Shard | None = None,
         environ: Mapping[str, str] | None = None,
         on_result: Callable[[Result, CheckState], None] | None = None,
     ) -> None:
@@ -87,6 +89,9 @@ class App:
             config, self.clock, self.runner.network, version=__version__, environ=environ
         )
         self.board = self.pipeline.board
+        self.shard = shard
+        if shard is not None:
+            self.board.own.sharded(shard.index, shard.total, shard.replicas)
         self.history = History(config.checks)
         self.references = References(self.runner, config.checks)
         self.store = Store(state_folder(config.service.state_dir, environ))
@@ -315,6 +320,7 @@ class App:
             "checks": len(verdicts),
             "verdicts": {verdict.value: verdicts.count(verdict) for verdict in Verdict},
             "drained": self.scheduler.drained,
+            "shard": None if self.shard is None else str(self.shard),
             "config": self.reloader.status(),
             "metrics": f"{self.metrics_url}/metrics",
             "api": f"{self.api_url}/api/v1/checks",

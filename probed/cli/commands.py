@@ -10,6 +10,7 @@ from click.exceptions import Exit
 
 if TYPE_CHECKING:
     from probed.config import Config
+    from probed.shard import Shard
 
 config_option = click.option(
     "-c", "--config", "path", metavar="FILE",
@@ -22,6 +23,15 @@ socket_option = click.option(
 tag_option = click.option(
     "--tag", "tags", multiple=True, metavar="TAG",
     help="Those checks that have the tag. May be repeated: any of the tags will do.",
+)  # fmt: skip
+shard_option = click.option(
+    "--shard", metavar="INDEX/TOTAL", envvar="PROBED_SHARD", show_envvar=True,
+    help="Only the checks of one of several daemons, such as 2/5, counted from 0; auto/5 goes by "
+    "$PROBED_POD_INDEX, or by the number that the host's name ends in.",
+)  # fmt: skip
+replicas_option = click.option(
+    "--replicas", type=click.IntRange(min=1), default=1, envvar="PROBED_REPLICAS", show_envvar=True,
+    help="With --shard: how many of the daemons run each check.",
 )  # fmt: skip
 BAD_CONFIGURATION = 78
 """EX_CONFIG of sysexits.h: a service manager must not restart on it."""
@@ -115,13 +125,16 @@ def explain(*, kind: str) -> None:
 
 
 @click.command()
+@shard_option
+@replicas_option
 @config_option
-def run(*, path: str | None) -> int:
+def run(*, path: str | None, shard: str | None, replicas: int) -> int:
     """Run the daemon until SIGTERM or SIGINT."""
     from probed.cli import daemon  # noqa: PLC0415
 
+    part = _shard(shard, replicas)
     config = _load(path, code=BAD_CONFIGURATION)
-    return daemon.run(config, path, refused=BAD_CONFIGURATION)
+    return daemon.run(config, path, refused=BAD_CONFIGURATION, shard=part)
 
 
 @click.command()
@@ -163,12 +176,16 @@ def drain(*, duration: str | None, end: bool, path: str | None) -> int:
     "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True
 )
 @tag_option
+@shard_option
+@replicas_option
 @config_option
-def list_checks(*, output: str, tags: tuple[str, ...], path: str | None) -> None:
-    """List the checks of the configuration, or those of a tag."""
+def list_checks(
+    *, output: str, tags: tuple[str, ...], shard: str | None, replicas: int, path: str | None
+) -> None:
+    """List the checks of the configuration, or those of a tag or a shard."""
     from probed.cli import listing  # noqa: PLC0415
 
-    listing.show(_load(path, code=3), output, tags)
+    listing.show(_load(path, code=3), output, tags, _shard(shard, replicas))
 
 
 @click.group()
@@ -271,6 +288,19 @@ def demo(*, broken: tuple[str, ...], seconds: float | None) -> int:
     from probed.cli import demonstration  # noqa: PLC0415
 
     return demonstration.run(broken, seconds)
+
+
+def _shard(text: str | None, replicas: int) -> Shard | None:
+    if not text:
+        return None
+    import platform  # noqa: PLC0415
+
+    from probed.shard import parse  # noqa: PLC0415
+
+    try:
+        return parse(text, os.environ, platform.node(), replicas=replicas)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
 
 
 def _load(path: str | None, *, code: int, origins: bool = False) -> Config:

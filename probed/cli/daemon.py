@@ -15,21 +15,23 @@ from probed.cli.logs import set_up_logging
 from probed.cli.loop import run_on_loop
 from probed.config import Config, find_config, load
 from probed.registry import Registry
+from probed.shard import Shard, cut
 
 log = logging.getLogger("probed")
 
 
-def run(config: Config, path: str | None, *, refused: int) -> int:
-    """Run until SIGTERM or SIGINT; 0 then. `refused` where an address cannot be listened on or a
-    telemetry setting of the environment is wrong. On SIGHUP the file is read again.
+def run(config: Config, path: str | None, *, refused: int, shard: Shard | None = None) -> int:
+    """Run the checks, of a shard or all, until SIGTERM or SIGINT; 0 then. `refused` where an address
+    cannot be listened on or a telemetry setting of the environment is wrong. On SIGHUP the file is
+    read again.
     """
     set_up_logging(config.redactor)
 
     def load_again() -> Config:
-        return load(find_config(None if path is None else Path(path)), Registry())
+        return cut(load(find_config(None if path is None else Path(path)), Registry()), shard)
 
     try:
-        run_on_loop(serve, App(config, load=load_again))
+        run_on_loop(serve, App(cut(config, shard), load=load_again, shard=shard))
     except (ValueError, OSError) as error:
         text = (error.strerror if isinstance(error, OSError) else None) or str(error)
         click.echo(f"probed: {text}", err=True)
@@ -55,8 +57,9 @@ async def serve(app: App) -> None:
             await tasks.start(run_app)
             if not failed:
                 log.info(
-                    "probing %d checks; metrics on %s/metrics, API on %s/api/v1/checks",
-                    sum(check.enabled for check in app.config.checks), app.metrics_url, app.api_url,
+                    "probing %d checks%s; metrics on %s/metrics, API on %s/api/v1/checks",
+                    sum(check.enabled for check in app.config.checks),
+                    f" of shard {app.shard}" if app.shard else "", app.metrics_url, app.api_url,
                 )  # fmt: skip
             async for received in signals:
                 if received == signal.SIGHUP:

@@ -16,15 +16,16 @@ from probed.fields import format_duration
 from probed.likeness import closest
 from probed.probe import Probe
 from probed.registry import Registry
+from probed.shard import Shard, cut
 
 
-def show(config: Config, output: str, tags: Sequence[str] = ()) -> None:
+def show(config: Config, output: str, tags: Sequence[str] = (), shard: Shard | None = None) -> None:
     """A line for each check, or a JSON document. Raises click.UsageError for a tag of no check."""
     try:
         tagged = with_tags(config, tags)
     except SelectionError as error:
         raise click.UsageError(str(error)) from None
-    checks = [check for check in config.checks if not tags or check.name in tagged]
+    checks = [check for check in cut(config, shard).checks if not tags or check.name in tagged]
     if output == "json":
         click.echo(
             json.dumps(
@@ -48,8 +49,8 @@ def show(config: Config, output: str, tags: Sequence[str] = ()) -> None:
             )
         )
         return
-    width = max(len(check.name) for check in checks)
-    kinds = max(len(check.probe.kind) for check in checks)
+    width = max((len(check.name) for check in checks), default=0)
+    kinds = max((len(check.probe.kind) for check in checks), default=0)
     for check in checks:
         every = "disabled" if not check.enabled else f"every {format_duration(check.interval)}"
         click.echo(

@@ -111,6 +111,14 @@ RELOAD_TIMESTAMP = _own("probed.config.last_reload.timestamp", "s",
 DROPPED = _own("probed.measure.dropped", "{value}",
                "Values of measures that were dropped: too many attribute sets, not finite, or declared in two ways.",
                MEASURE, kind=Kind.COUNTER)  # fmt: skip
+SHARD = _own(
+    "probed.shard.info",
+    "",
+    "The shard that this daemon runs; always 1.",
+    "shard",
+    "shards",
+    "replicas",
+)
 BUILD = _own("probed.build.info", "", "The version that runs; always 1.", "version", "python")
 CPU_TIME = _own("process.cpu.time", "s", "Processor time used.", "cpu.mode", kind=Kind.COUNTER)
 MEMORY = _own("process.memory.usage", "By", "Resident memory.")

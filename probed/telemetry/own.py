@@ -75,6 +75,11 @@ class Own:
         values = self._values[measure.name]
         values[pairs] = values.get(pairs, 0) + count  # type: ignore[operator]
 
+    def sharded(self, index: int, total: int, replicas: int) -> None:
+        """Only a part of the configuration's checks is run here."""
+        told = ("shard", str(index)), ("shards", str(total)), ("replicas", str(replicas))
+        self._open(c.SHARD)[told] = 1
+
     def late(self, seconds: float) -> None:
         """A run was started that much later than it was due."""
         self._lateness.observe(c.DELAYS, max(0.0, seconds))
