@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -60,24 +59,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.skip(f"needs the Debian package {mark.args[0]} ({', '.join(missing)})")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """PyMongo leaves a socket to the collector when it is cancelled while it connects: its
-    `_async_create_connection` closes it on OSError only. That ours is closed, `no_leaks` says.
+    `_async_create_connection` closes it on OSError only. Such a one names its protocol, as those of
+    ours do not; that ours are closed, `no_leaks` says.
     """
-    ignored = pytest.mark.filterwarnings(
-        "ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning"
+    config.addinivalue_line(
+        "filterwarnings",
+        r"ignore:Exception ignored in. <socket.socket fd=\d+, family=\d+, type=1, proto=6:"
+        "pytest.PytestUnraisableExceptionWarning",
     )
-    for item in items:
-        if "mongo" in str(item.path.relative_to(item.config.rootpath)):
-            item.add_marker(ignored)
-            item.add_marker(pytest.mark.usefixtures("driver_sockets"))
-
-
-@pytest.fixture
-def driver_sockets() -> Iterator[None]:
-    """They are looked for where they are known, and not in the midst of another test."""
-    yield
-    gc.collect()
 
 
 def _which(program: str) -> str | None:

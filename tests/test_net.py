@@ -79,13 +79,26 @@ async def test_a_name_without_addresses_is_told_from_one_that_does_not_exist() -
         assert raised.value.reason is Reason.DNS_NXDOMAIN
 
 
-async def test_a_name_server_that_is_not_there_shows_as_resolving_that_does_not_end() -> None:
+async def test_a_name_server_that_is_not_there_is_known_at_once() -> None:
     async with serve("refused") as nobody, no_leaks():
         network = Network(Resolver([("127.0.0.1", nobody.port)], hosts=None))
         probe = TcpProbe(address=HostPort("a.test", 1))
-        result = await execute(probe, network=network, timeout=0.2)
+        result = await execute(probe, network=network, timeout=5)
     assert result.worst is not None
-    assert result.worst.reason == Reason.TIMEOUT_RESOLVE
+    assert result.worst.reason == Reason.DNS_UNREACHABLE
+    assert result.duration_s < 1
+
+
+async def test_whenever_a_query_is_left_its_socket_is_closed() -> None:
+    """A socket that was just being made, too."""
+    async with dns_server(fault="silent") as server, no_leaks():
+        for turns in range(12):
+            with anyio.CancelScope() as scope:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(resolver(server).addresses, "a.test")
+                    for _ in range(turns):
+                        await anyio.lowlevel.checkpoint()
+                    scope.cancel()
 
 
 async def test_a_silent_name_server_can_be_left_at_once() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,8 +12,8 @@ import anyio
 
 from probed.model import Outcome
 from probed.net.deny import DenyList
-from probed.net.resolve import Family, Resolver, family_of
-from probed.net.stream import Stream, writable
+from probed.net.resolve import Family, Resolver
+from probed.net.stream import Stream, connect
 from probed.net.tls import UNVERIFIED, Certificates, Contexts, TlsOptions
 from probed.reasons import ProbeError, Reason
 from probed.record import Recorder
@@ -31,8 +30,6 @@ SECOND_LOOK = 1.0
 """Seconds that fetching the facts of a refused certificate may take."""
 
 
-EPHEMERAL = 32768
-"""Where the ports that the kernel picks for us begin."""
 _NONE_OF_OURS = "The peer broke off where it may ask for our certificate: set tls.certificate."
 _LACKING = {
     errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL,
@@ -155,7 +152,7 @@ class Network:
         with anyio.move_on_after(SECOND_LOOK):
             unix = failed.socket.family == socket.AF_UNIX
             try:
-                stream = _connect_unix(failed.peer) if unix else await _connect(failed.peer, port)
+                stream = _connect_unix(failed.peer) if unix else await connect(failed.peer, port)
             except (OSError, ProbeError):
                 return
             try:
@@ -183,13 +180,13 @@ def _wants_ours(error: ssl.SSLError, stream: Stream) -> bool:
 async def _first(addresses: list[str], port: int) -> Stream:
     """The first of the addresses that connects (RFC 8305); the first one's error if none does."""
     if len(addresses) == 1:
-        return await _connect(addresses[0], port)
+        return await connect(addresses[0], port)
     won: list[Stream] = []
     errors: dict[int, OSError] = {}
 
     async def attempt(index: int, failed: anyio.Event) -> None:
         try:
-            stream = await _connect(addresses[index], port)
+            stream = await connect(addresses[index], port)
         except OSError as error:
             errors[index] = error
             failed.set()
@@ -216,31 +213,6 @@ async def _first(addresses: list[str], port: int) -> Stream:
     # An address family that this machine lacks says nothing of the peer: another error is better.
     ordered = [errors[index] for index in sorted(errors)]
     raise next((error for error in ordered if error.errno not in _LACKING), ordered[0])
-
-
-async def _connect(address: str, port: int) -> Stream:
-    sock = socket.socket(family_of(address), socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    try:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        try:
-            sock.connect((address, port))
-        except BlockingIOError:
-            await writable(sock)
-        except OSError as error:
-            if error.errno == errno.ENETUNREACH:
-                # At once, so it was our own routing table: nobody was asked.
-                raise OSError(errno.ENETDOWN, os.strerror(errno.ENETDOWN)) from None
-            raise
-        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if not code and port >= EPHEMERAL and sock.getsockname() == sock.getpeername():
-            # A socket on loopback can meet itself where nobody listens.
-            code = errno.ECONNREFUSED
-        if code:
-            raise OSError(code, os.strerror(code))  # noqa: TRY301  # one place closes the socket
-    except BaseException:
-        sock.close()
-        raise
-    return Stream(sock, address)
 
 
 def _connect_unix(path: str) -> Stream:

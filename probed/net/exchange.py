@@ -7,13 +7,11 @@ of the event loop.
 from __future__ import annotations
 
 import contextlib
-import socket
 import struct
 from dataclasses import dataclass, replace
 from typing import Any, Self, cast
 
 import anyio
-import dns.asyncbackend
 import dns.asyncquery
 import dns.exception
 import dns.flags
@@ -23,7 +21,9 @@ import dns.rcode
 import dns.rdatatype
 
 from probed.net.answer import KEPT, Answer, Said, Server, text_of
-from probed.net.resolve import family_of, of_socket
+from probed.net.datagrams import Connection, Datagrams
+from probed.net.resolve import of_socket
+from probed.net.stream import connect, family_of
 from probed.reasons import OURS
 
 ANSWER_LIMIT = 16 * 1024
@@ -116,8 +116,7 @@ def _read(found: _Found, name: str, kind: str) -> Answer:
 
 
 async def _udp(query: dns.message.Message, server: Server) -> _Found:
-    backend: Any = dns.asyncbackend.get_default_backend()
-    made = await backend.make_socket(family_of(server[0]), socket.SOCK_DGRAM, 0, None, server)
+    made = Datagrams(family_of(server[0]), server)
     async with _Measured(made, query.id) as sock:
         try:
             message = await dns.asyncquery.udp(
@@ -135,10 +134,7 @@ async def _udp(query: dns.message.Message, server: Server) -> _Found:
 
 
 async def _tcp(query: dns.message.Message, server: Server) -> _Found:
-    backend: Any = dns.asyncbackend.get_default_backend()
-    async with await backend.make_socket(
-        family_of(server[0]), socket.SOCK_STREAM, 0, None, server
-    ) as sock:
+    async with Connection(await connect(*server)) as sock:
         wire = query.to_wire()
         await sock.sendall(len(wire).to_bytes(2, "big") + wire, None)
         size = int.from_bytes(await _exactly(sock, 2), "big")

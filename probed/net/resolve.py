@@ -220,8 +220,12 @@ async def _ask(
 ) -> list[str]:
     import dns.exception  # noqa: PLC0415
 
+    from probed.net.datagrams import Backend  # noqa: PLC0415
+
     try:
-        answer = await client.resolve(name, kind, search=search, lifetime=_LIFETIME)
+        answer = await client.resolve(
+            name, kind, search=search, lifetime=_LIFETIME, backend=Backend()
+        )
     except (dns.exception.DNSException, OSError, EOFError, ValueError) as error:
         reason, message = explain(error)
         level = Outcome.UNKNOWN if reason in OURS else Outcome.FAILED
@@ -297,7 +301,3 @@ def _read_hosts(path: Path) -> dict[str, list[str]]:
             if plain not in known:
                 known.append(plain)
     return names
-
-
-def family_of(address: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in address else socket.AF_INET

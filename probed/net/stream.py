@@ -7,6 +7,8 @@ the peer; cancelling a wait leaves nothing behind on the loop.
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket
 import ssl
 
@@ -14,6 +16,8 @@ from probed.reasons import ProbeError, Reason, classify
 
 CHUNK = 65536
 LINE_LIMIT = 4096
+EPHEMERAL = 32768
+"""Where the ports that the kernel picks for us begin."""
 
 
 def _wake(future: asyncio.Future[None]) -> None:
@@ -153,3 +157,33 @@ class Stream:
     def close(self) -> None:
         """Close at once; the kernel says goodbye."""
         self.socket.close()
+
+
+async def connect(address: str, port: int) -> Stream:
+    """A connection to an address, at that port. Raises OSError."""
+    sock = socket.socket(family_of(address), socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            sock.connect((address, port))
+        except BlockingIOError:
+            await writable(sock)
+        except OSError as error:
+            if error.errno == errno.ENETUNREACH:
+                # At once, so it was our own routing table: nobody was asked.
+                raise OSError(errno.ENETDOWN, os.strerror(errno.ENETDOWN)) from None
+            raise
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if not code and port >= EPHEMERAL and sock.getsockname() == sock.getpeername():
+            # A socket on loopback can meet itself where nobody listens.
+            code = errno.ECONNREFUSED
+        if code:
+            raise OSError(code, os.strerror(code))  # noqa: TRY301  # one place closes the socket
+    except BaseException:
+        sock.close()
+        raise
+    return Stream(sock, address)
+
+
+def family_of(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
