@@ -19,6 +19,7 @@ os.environ["PROBED_CONTROL"] = ""
 CI = os.environ.get("CI") == "true"
 PROGRAMS = {
     "bind9": ("named",),
+    "chromium": ("chromium",),
     "dovecot-imapd": ("dovecot",),
     "faketime": ("faketime",),
     "iproute2": ("ip", "tc"),

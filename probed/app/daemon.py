@@ -15,6 +15,7 @@ from anyio import to_thread
 from anyio.abc import TaskStatus
 
 from probed.app.commands import Commands
+from probed.app.pages import access_of, page_of
 from probed.app.reload import Reloader
 from probed.clock import Clock, SystemClock
 from probed.config import Check, Config
@@ -65,7 +66,8 @@ NAMED = 5
 
 
 class App:
-    """One daemon. `load` reads its configuration anew when it is asked to reload; `shard` is which of
+    """One daemon. `load` reads its configuration anew when it is asked to reload, `origins` with the
+    places where values were written; `shard` is which of
     its checks both hold; `on_result` sees each result after the sinks have.
     """
 
@@ -74,6 +76,7 @@ class App:
         config: Config,
         *,
         load: Callable[[], Config] | None = None,
+        origins: Callable[[], Config] | None = None,
         clock: Clock | None = None,
         network: Network | None = None,
         shard: Shard | None = None,
@@ -101,8 +104,9 @@ class App:
             self.board,
             Limits(config.service.concurrency, config.service.concurrency_per_host),
         )
-        self.reloader = Reloader(self, load)
+        self.reloader = Reloader(self, load, origins)
         self.notifier = Notifier(environ)
+        self.page = page_of(self)
         self.metrics_url = ""
         self.api_url = ""
         self.control_path: Path | None = None
@@ -148,6 +152,7 @@ class App:
                     self.notifier.stopping()
                     probing.cancel_scope.cancel()
                 await self.keeper.close()
+                self.page.close()
                 for listener in listeners:
                     listener.stop()
                 with anyio.move_on_after(SAVE_SECONDS):
@@ -181,6 +186,7 @@ class App:
         """The way of a result: board, state, history, traces."""
         self.pipeline.take(result)
         transition, touched = self.history.take(result)
+        self.page.took(result, self.history.checks[result.check], transition)
         for name in (result.check, *touched):
             entry = self.history.checks[name]
             self.board.judge(name, entry.state, held=bool(entry.held_by))
@@ -210,6 +216,7 @@ class App:
         self.pipeline.apply(prepared)
         self.history.replace(config.checks)
         self.references.replace(config.checks)
+        self.page.replaced()
         self.scheduler.limits = Limits(
             config.service.concurrency, config.service.concurrency_per_host
         )
@@ -276,7 +283,17 @@ class App:
         hosts = ["localhost", "127.0.0.1", "[::1]", *self.config.service.allowed_hosts]
         listeners = [
             Listener(telemetry_app(self.pipeline.scrape, self.alive, self.ready), metrics),
-            Listener(api_app(self.history, result_document, self.status, hosts), api),
+            Listener(
+                api_app(
+                    self.history,
+                    result_document,
+                    self.status,
+                    hosts,
+                    access_of(self),
+                    self.page.routes,
+                ),
+                api,
+            ),
         ]
         self.metrics_url, self.api_url = (listener.url for listener in listeners)
         return listeners
@@ -323,6 +340,7 @@ class App:
             "shard": None if self.shard is None else str(self.shard),
             "config": self.reloader.status(),
             "metrics": f"{self.metrics_url}/metrics",
+            "page": f"{self.api_url}/",
             "api": f"{self.api_url}/api/v1/checks",
             "otlp": self.pipeline.destinations,
         }

@@ -39,9 +39,15 @@ class Reloaded:
 class Reloader:
     """Takes a changed configuration over, one at a time."""
 
-    def __init__(self, app: App, load: Callable[[], Config] | None) -> None:
+    def __init__(
+        self,
+        app: App,
+        load: Callable[[], Config] | None,
+        origins: Callable[[], Config] | None = None,
+    ) -> None:
         self._app = app
         self._load = load
+        self._origins = origins
         self._lock = anyio.Lock()
         self._at = app.clock.time()
         self._error = ""
@@ -85,6 +91,16 @@ class Reloader:
         """What a reload would change. Raises ConfigError where it could not."""
         new = await self._read()
         return lines(compare(self._app.config, new))
+
+    @property
+    def has_files(self) -> bool:
+        """Whether it can be said where values were written."""
+        return self._origins is not None
+
+    async def with_origins(self) -> Config:
+        """What the files hold now, with the places where values were written. Raises ConfigError."""
+        assert self._origins is not None
+        return await to_thread.run_sync(self._origins)
 
     async def watch(self) -> None:
         """Reload when the files have changed, while the configuration says so."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -27,11 +28,18 @@ def run(config: Config, path: str | None, *, refused: int, shard: Shard | None =
     """
     set_up_logging(config.redactor)
 
-    def load_again() -> Config:
-        return cut(load(find_config(None if path is None else Path(path)), Registry()), shard)
+    def load_again(*, origins: bool = False) -> Config:
+        file = find_config(None if path is None else Path(path))
+        return cut(load(file, Registry(), origins=origins), shard)
 
     try:
-        run_on_loop(serve, App(cut(config, shard), load=load_again, shard=shard))
+        app = App(
+            cut(config, shard),
+            load=load_again,
+            origins=partial(load_again, origins=True),
+            shard=shard,
+        )
+        run_on_loop(serve, app)
     except (ValueError, OSError) as error:
         text = (error.strerror if isinstance(error, OSError) else None) or str(error)
         click.echo(f"probed: {text}", err=True)
@@ -57,9 +65,10 @@ async def serve(app: App) -> None:
             await tasks.start(run_app)
             if not failed:
                 log.info(
-                    "probing %d checks%s; metrics on %s/metrics, API on %s/api/v1/checks",
+                    "probing %d checks%s; metrics on %s/metrics, API on %s/api/v1/checks, page on %s/",
                     sum(check.enabled for check in app.config.checks),
                     f" of shard {app.shard}" if app.shard else "", app.metrics_url, app.api_url,
+                    app.api_url,
                 )  # fmt: skip
             async for received in signals:
                 if received == signal.SIGHUP:

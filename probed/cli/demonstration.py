@@ -107,7 +107,11 @@ class _Screen:
             click.echo("\n".join(self._foot()))
 
     def _head(self, app: App) -> list[str]:
-        lines = [("metrics", f"{app.metrics_url}/metrics"), ("API", f"{app.api_url}/api/v1/checks")]
+        lines = [
+            ("page", f"{app.api_url}/"),
+            ("metrics", f"{app.metrics_url}/metrics"),
+            ("API", f"{app.api_url}/api/v1/checks"),
+        ]
         lines += self._demo.urls.items()
         lines += [("broken", f"{name}: {self._demo.breaks[name]}") for name in self._broken]
         width = max(len(name) for name, _ in lines)

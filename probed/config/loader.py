@@ -12,7 +12,7 @@ from probed.config.defaults import read_defaults
 from probed.config.files import Files
 from probed.config.include import Includes
 from probed.config.kinds import Kinds
-from probed.config.model import Config, Otlp, Position, Service, Spool, Telemetry
+from probed.config.model import Access, Config, Otlp, Position, Service, Spool, Telemetry
 from probed.config.origins import origins_of
 from probed.config.problems import ConfigError, Problem
 from probed.config.reading import read_text
@@ -140,7 +140,7 @@ def _read(values: Values, registry: Registry, path: Path | None, *, origins: boo
     config = Config(
         checks=checks,
         redactor=Redactor(),
-        service=Service(**service),
+        service=_service(service),
         telemetry=_telemetry(telemetry),
     )
     if origins:
@@ -189,6 +189,11 @@ def _section(values: Values, root: Mapping[str, Node], key: str) -> dict[str, An
 
     settings = values.model(node, sections.MODELS[key], key)
     return {} if settings is None else settings.written
+
+
+def _service(written: Mapping[str, Any]) -> Service:
+    access = written.get("access")
+    return Service(**{**written, "access": Access(**access.written) if access else Access()})
 
 
 def _telemetry(written: Mapping[str, Any]) -> Telemetry:

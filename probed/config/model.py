@@ -53,6 +53,14 @@ class Check:
     written: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
+class Access(NamedTuple):
+    """Who may read the page and the API, and who may have checks run there."""
+
+    read: SecretStr | None = None
+    admin: SecretStr | None = None
+    anybody: bool = False
+
+
 class Service(NamedTuple):
     """The daemon itself. Addresses are `host:port`; limits count runs at the same time."""
 
@@ -62,6 +70,7 @@ class Service(NamedTuple):
     state_dir: Path | None = None
     listen: str = "127.0.0.1:9611"
     allowed_hosts: tuple[str, ...] = ()
+    access: Access = Access()
     concurrency: int = 100
     concurrency_per_host: int = 10
     resolvers: tuple[str, ...] = ()

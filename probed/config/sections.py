@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from probed.config.model import Service, Spool, Telemetry
@@ -32,11 +32,14 @@ def _listen(value: str) -> str:
     return f"[{bare}]:{int(port)}" if ":" in bare else f"{bare}:{int(port)}"
 
 
-def _loopback(value: str) -> str:
-    """An address that only this machine reaches: what listens there asks nobody who they are."""
-    if not is_loopback(value):
+def _loopback(value: str, info: ValidationInfo) -> str:
+    """An address that only this machine reaches, where nobody is asked who they are."""
+    access = info.data.get("access")
+    if not is_loopback(value) and access is not None and not (access.read or access.anybody):
         raise PydanticCustomError(
-            "loopback", "write a loopback address, such as 127.0.0.1:9611: the API is not protected"
+            "loopback",
+            "write a loopback address, such as 127.0.0.1:9611, or a password for who may read: "
+            "access: {read: {file: PATH}}",
         )
     return value
 
@@ -64,6 +67,19 @@ Resolver = Annotated[str, AfterValidator(_resolver)]
 Text = Annotated[str, Field(min_length=1, max_length=200)]
 
 
+class AccessSettings(Settings):
+    """Who may read the page and the API, and who may have checks run there: by HTTP authentication,
+    with any user name.
+    """
+
+    read: SecretStr | None = None
+    """The password of who may read; without it everybody who reaches the address may."""
+    admin: SecretStr | None = None
+    """The password of who may read and have checks run; without it nobody may have them run."""
+    anybody: bool = False
+    """Ask for no password at an address that others reach, too."""
+
+
 class ServiceSettings(Settings):
     """The daemon itself."""
 
@@ -75,10 +91,12 @@ class ServiceSettings(Settings):
     """From where the checks run: `probed.location` of the telemetry."""
     state_dir: Path | None = None
     """Folder for what outlives a restart."""
+    access: AccessSettings = AccessSettings.model_construct()
+    """Who may read, and who may do more."""
     listen: Annotated[Listen, AfterValidator(_loopback)] = _SERVICE.listen
-    """Address of the local JSON API; loopback only."""
+    """Address of the page and the JSON API; loopback only, but for those who are asked for a password."""
     allowed_hosts: Annotated[tuple[Text, ...], Field(max_length=100)] = ()
-    """Host names by which the API may be asked for, beside localhost."""
+    """Host names by which the page may be asked for, beside localhost."""
     concurrency: Annotated[int, Field(ge=1, le=10_000)] = _SERVICE.concurrency
     """Runs at the same time."""
     concurrency_per_host: Annotated[int, Field(ge=1, le=10_000)] = _SERVICE.concurrency_per_host

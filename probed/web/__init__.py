@@ -1,9 +1,11 @@
-"""Two listeners: telemetry (`/metrics`, `/livez`, `/readyz`) and the local JSON API."""
+"""Two listeners: telemetry (`/metrics`, `/livez`, `/readyz`), and the status page with the JSON API."""
 
+from probed.web.access import Access
 from probed.web.api import api_app
+from probed.web.page import Daemon, Page
 from probed.web.server import Listener, bind
 from probed.web.telemetry import telemetry_app
 
 __all__ = [
-    "Listener", "api_app", "bind", "telemetry_app",
+    "Access", "Daemon", "Listener", "Page", "api_app", "bind", "telemetry_app",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The local JSON API: read-only, on loopback, for the command line, the page and scripts."""
+"""The JSON API: read-only, for scripts."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from probed.history import CheckHistory, History
 from probed.model import Result
+from probed.web.access import Access, Reading
 
 Document = Callable[[Result], Mapping[str, Any]]
 """How a result is written as JSON."""
@@ -30,8 +31,10 @@ def api_app(
     document: Document,
     status: Callable[[], Mapping[str, Any]],
     allowed_hosts: Sequence[str],
+    access: Access,
+    more: Sequence[Route] = (),
 ) -> Starlette:
-    """`/api/v1/status`, `/api/v1/checks`, `/api/v1/checks/NAME`.
+    """`/api/v1/status`, `/api/v1/checks`, `/api/v1/checks/NAME`, and `more`, for those who may read.
 
     Requests for another host than those allowed are refused: a page that a browser loaded from
     elsewhere must not read this through DNS rebinding.
@@ -57,9 +60,13 @@ def api_app(
             Route("/api/v1/status", get_status),
             Route("/api/v1/checks", get_checks),
             Route("/api/v1/checks/{name:path}", get_check),
+            *more,
         ],
         middleware=[
-            Middleware(TrustedHostMiddleware, allowed_hosts=list(allowed_hosts), www_redirect=False)
+            Middleware(
+                TrustedHostMiddleware, allowed_hosts=list(allowed_hosts), www_redirect=False
+            ),
+            Middleware(Reading, access=access),
         ],
     )
 

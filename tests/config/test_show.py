@@ -39,6 +39,8 @@ def test_shows_what_is_in_force(read: Read) -> None:
         == """\
 service:
   name: probed
+  access:
+    anybody: false
   listen: 127.0.0.1:9611
   concurrency: 100
   concurrency_per_host: 10

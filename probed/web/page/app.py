@@ -1,0 +1,222 @@
+"""The routes of the page."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+from anyio.lowlevel import checkpoint
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from probed.history import CheckHistory, History
+from probed.model import Result, Transition, Verdict
+from probed.web.access import CHALLENGE, Access, is_ours
+from probed.web.page import details
+from probed.web.page.assets import HEADERS
+from probed.web.page.graphics import FAVICON, badge
+from probed.web.page.layout import check_url, document
+from probed.web.page.live import PAGES, Client, EventStream, Hub
+from probed.web.page.markup import Child
+from probed.web.page.overview import Filter, Overview, row_id
+
+CHUNK = 1 << 15
+"""Characters that are made at a time, before probes go on."""
+RUN_SECONDS = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """What the page asks the daemon for. `settings` is the text of a check's settings with their
+    origins; `run` runs a check now, and tells whether it could.
+    """
+
+    history: History
+    status: Callable[[], Mapping[str, Any]]
+    own: Callable[[], details.Rows]
+    config: Callable[[], str]
+    settings: Callable[[str], Awaitable[str]]
+    run: Callable[[str], Awaitable[bool]]
+    where: str = ""
+
+
+class Page:
+    """The page, and what open ones are told."""
+
+    def __init__(self, daemon: Daemon, access: Access) -> None:
+        self._daemon = daemon
+        self._access = access
+        self._hub = Hub()
+        self._overview = Overview(daemon.history)
+
+    def took(self, result: Result, entry: CheckHistory, transition: Transition | None) -> None:
+        """A result came in."""
+        if self._hub.clients:
+            sentence = "" if transition is None else f"{result.check} is {transition.new.value}"
+            stirs = transition is not None or entry.state.verdict is not Verdict.UP
+            self._hub.ran(result.check, stirs=stirs, sentence=sentence)
+
+    def replaced(self) -> None:
+        """There are other checks now."""
+        self._overview.forget(self._daemon.history.checks)
+
+    def close(self) -> None:
+        """End what open pages listen to."""
+        self._hub.close()
+
+    @property
+    def routes(self) -> list[Route]:
+        return [
+            Route("/", self._all),
+            Route("/events", self._events),
+            Route("/checks/{name:path}/settings", self._settings),
+            Route("/checks/{name:path}/run", self._run, methods=["POST"]),
+            Route("/checks/{name:path}/events", self._check_events),
+            Route("/checks/{name:path}", self._check),
+            Route("/config", self._config),
+            Route("/status", self._status),
+            Route("/badge/{name:path}.svg", self._badge),
+            Route("/favicon.svg", _favicon),
+            Route("/favicon.ico", _favicon),
+        ]
+
+    def _page(
+        self,
+        title: str,
+        body: Iterator[Child],
+        *,
+        here: str = "",
+        events: str | None = None,
+        code: int = 200,
+    ) -> Response:
+        parts = document(title, self._daemon.where, body, here=here, events=events)
+        return StreamingResponse(
+            _paced(parts), status_code=code, media_type="text/html; charset=utf-8", headers=HEADERS
+        )
+
+    def _entry(self, request: Request) -> CheckHistory | None:
+        return self._daemon.history.checks.get(request.path_params["name"])
+
+    def _missing(self) -> Response:
+        body = details.error_body("No such check", ["There is no check of that name."])
+        return self._page("No such check", body, code=404)
+
+    async def _all(self, request: Request) -> Response:
+        wanted = Filter.of(request.query_params)
+        events = f"/events?{wanted.query}"
+        return self._page("Checks", self._overview.body(wanted), here="/", events=events)
+
+    async def _events(self, request: Request) -> Any:
+        wanted = Filter.of(request.query_params)
+
+        def parts(client: Client) -> Mapping[str, str]:
+            checks = self._daemon.history.checks
+            entries = [entry for name in client.names if (entry := checks.get(name)) is not None]
+            found: dict[str, str] = {
+                row_id(entry.check.name): self._overview.row(entry)
+                for entry in entries
+                if wanted.takes(entry)
+            }
+            if client.stirred:
+                found["summary"] = self._overview.summary()
+                found["troubles"] = self._overview.troubles()
+            return found
+
+        return self._stream(parts)
+
+    async def _check(self, request: Request) -> Response:
+        entry = self._entry(request)
+        if entry is None:
+            return self._missing()
+        name = entry.check.name
+        note = (
+            "It could not be run: the daemon is drained."
+            if "drained" in request.query_params
+            else ""
+        )
+        body = details.check_body(entry, may_run=self._access.administered, note=note)
+        return self._page(name, body, events=check_url(name, "/events"))
+
+    async def _check_events(self, request: Request) -> Any:
+        entry = self._entry(request)
+        if entry is None:
+            return self._missing()
+        name = entry.check.name
+
+        def parts(client: Client) -> Mapping[str, str]:
+            entry = self._daemon.history.checks.get(name)
+            return {"live-part": details.live_part(entry)} if entry and name in client.names else {}
+
+        return self._stream(parts)
+
+    def _stream(self, parts: Callable[[Client], Mapping[str, str]]) -> Any:
+        if len(self._hub.clients) >= PAGES:
+            return PlainTextResponse(
+                "too many open pages\n", status_code=503, headers={"retry-after": "30"}
+            )
+        return EventStream(self._hub.events(parts), {**HEADERS, "x-accel-buffering": "no"})
+
+    async def _settings(self, request: Request) -> Response:
+        entry = self._entry(request)
+        if entry is None:
+            return self._missing()
+        name, text, problem = entry.check.name, "", ""
+        try:
+            text = await self._daemon.settings(name)
+        except ValueError as error:
+            problem = str(error)
+        return self._page(name, details.settings_body(name, text, problem))
+
+    async def _run(self, request: Request) -> Response:
+        entry = self._entry(request)
+        if entry is None:
+            return self._missing()
+        if not self._access.administered:
+            return PlainTextResponse("nobody may: set service.access.admin\n", status_code=403)
+        if not is_ours(request.headers):
+            return PlainTextResponse("not from another page\n", status_code=403)
+        if not self._access.may_act(request.headers):
+            return PlainTextResponse("a password is needed\n", status_code=401, headers=CHALLENGE)
+        ran = False
+        with anyio.move_on_after(RUN_SECONDS):
+            ran = await self._daemon.run(entry.check.name)
+        return RedirectResponse(check_url(entry.check.name, "" if ran else "?drained"), 303)
+
+    async def _config(self, _: Request) -> Response:
+        reload = self._daemon.status()["config"]
+        body = details.config_body(reload, self._daemon.config())
+        return self._page("Configuration", body, here="/config")
+
+    async def _status(self, _: Request) -> Response:
+        body = details.status_body(self._daemon.status(), self._daemon.own)
+        return self._page("The daemon", body, here="/status")
+
+    async def _badge(self, request: Request) -> Response:
+        entry = self._entry(request)
+        if entry is None:
+            return PlainTextResponse("there is no check of that name\n", status_code=404)
+        made = badge(entry.check.name, entry.state.verdict)
+        return Response(made, media_type="image/svg+xml", headers=HEADERS)
+
+
+async def _favicon(_: Request) -> Response:
+    return Response(
+        FAVICON, media_type="image/svg+xml", headers={**HEADERS, "cache-control": "max-age=86400"}
+    )
+
+
+async def _paced(parts: Iterator[str]) -> AsyncIterator[bytes]:
+    """The parts in pieces, letting probes go on between them."""
+    piece: list[str] = []
+    size = 0
+    for part in parts:
+        piece.append(part)
+        size += len(part)
+        if size >= CHUNK:
+            yield "".join(piece).encode()
+            piece, size = [], 0
+            await checkpoint()
+    yield "".join(piece).encode()

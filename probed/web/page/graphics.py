@@ -1,0 +1,107 @@
+"""Small pictures as inline SVG: readable without colours, and by a screen reader."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from probed.history import Past
+from probed.model import Outcome, Phase, Verdict
+from probed.web.page.markup import Html, el
+from probed.wording import seconds
+
+SHOWN = 40
+"""Runs of a sparkline."""
+_WIDTH, _HEIGHT = 160, 22
+_MARKS = {Outcome.FAILED: "f", Outcome.DEGRADED: "d", Outcome.UNKNOWN: "u"}
+_BADGE = {
+    Verdict.UP: "#1a7f37", Verdict.DEGRADED: "#9a6700", Verdict.DOWN: "#cf222e",
+    Verdict.UNKNOWN: "#6e7781", Verdict.PENDING: "#6e7781",
+}  # fmt: skip
+
+
+def sparkline(name: str, past: Sequence[Past], *, shown: int = SHOWN, wide: bool = False) -> Html:
+    """How long the last runs took. One that was not ok is a gap with a mark: as high as the picture
+    where it has failed, half where it was degraded, dotted where nothing is known.
+    """
+    runs = past[-shown:]
+    if not runs:
+        return Html("")
+    width, height = (_WIDTH * 4, _HEIGHT * 3) if wide else (_WIDTH, _HEIGHT)
+    step = width / shown
+    good = [run.duration_s for run in runs if run.outcome is Outcome.OK]
+    top = max(good, default=0.0) or 1.0
+    lines, line, marks = [], "", ""
+    for number, run in enumerate(runs):
+        x = (shown - len(runs) + number + 0.5) * step
+        if run.outcome is Outcome.OK:
+            y = height - 2 - (height - 4) * run.duration_s / top
+            line += f"{'L' if line else 'M'}{x:.1f} {y:.1f}"
+            continue
+        if line:
+            lines.append(line)
+        line = ""
+        high = height if run.outcome is Outcome.FAILED else height / 2
+        marks += f'<path class="{_MARKS[run.outcome]}" d="M{x:.1f} {height}v-{high:.0f}"/>'
+    if line:
+        lines.append(line)
+    # A run between two others that were not ok is a point.
+    path = "".join(part if "L" in part else f"{part}h.1" for part in lines)
+    label = _said(name, runs, good)
+    return Html(
+        f'<svg class="spark" role="img" viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
+        f' preserveAspectRatio="none">{el("title", label)}<path class="l" d="{path}"/>{marks}</svg>'
+    )
+
+
+def _said(name: str, runs: Sequence[Past], good: Sequence[float]) -> str:
+    bad = len(runs) - len(good)
+    told = f"{name}, last {len(runs)} runs: "
+    if good:
+        told += (
+            f"{seconds(min(good))} to {seconds(max(good))}, latest {seconds(runs[-1].duration_s)}; "
+        )
+    return told + (f"{bad} not ok" if bad else "all ok")
+
+
+def waterfall(phases: Sequence[Phase], total: float) -> Html:
+    """Each phase where and as long as it was, on the scale of the whole run."""
+    rows = []
+    for phase in phases:
+        start = min(100.0, 100 * phase.start_s / total) if total else 0.0
+        length = max(0.4, min(100 - start, 100 * phase.duration_s / total)) if total else 0.4
+        bar = Html(
+            f'<svg class="bar" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">'
+            f'<rect class="{"f" if phase.error else "b"}" x="{start:.2f}" width="{length:.2f}" height="8"/></svg>'
+        )
+        took = "skipped" if phase.skipped else seconds(phase.duration_s)
+        rows.append(
+            el(
+                "tr",
+                el("th", phase.name, scope="row"),
+                el("td", took, class_="num"),
+                el("td", "" if phase.skipped else bar, class_="wide"),
+                el("td", phase.error or "", class_="why"),
+            )
+        )
+    head = el("tr", *(el("th", word, scope="col") for word in ("Phase", "Time", "When", "Error")))
+    return el("table", el("thead", head), el("tbody", rows), class_="waterfall")
+
+
+def badge(name: str, verdict: Verdict) -> Html:
+    """A check's verdict for a page elsewhere."""
+    left, right = 7 * len(name) + 14, 7 * len(verdict.value) + 14
+    width = left + right
+    return Html(
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="20" role="img">'
+        f"{el('title', f'{name}: {verdict.value}')}"
+        f'<rect width="{left}" height="20" fill="#444c56"/>'
+        f'<rect x="{left}" width="{right}" height="20" fill="{_BADGE[verdict]}"/>'
+        '<g fill="#fff" font-family="Verdana,DejaVu Sans,sans-serif" font-size="11" text-anchor="middle">'
+        f"{el('text', name, x=left / 2, y=14)}{el('text', verdict.value, x=left + right / 2, y=14)}</g></svg>"
+    )
+
+
+FAVICON = Html(
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect width="16" height="16" rx="3" fill="#24292f"/>'
+    '<path d="M2 9h3l2-5 3 9 2-4h2" fill="none" stroke="#3fb950" stroke-width="1.6"/></svg>'
+)
