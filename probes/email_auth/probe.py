@@ -7,6 +7,7 @@ from functools import cached_property, partial
 from typing import Annotated, TypeAlias
 
 import anyio
+from anyio.lowlevel import checkpoint
 from pydantic import Field, field_validator
 
 from probed import Outcome, Probe, Run, Vantage
@@ -95,11 +96,12 @@ class EmailAuthProbe(Probe):
         found = await self._judge(run, up, ends, self._checks(run)) if up else {}
         if up:
             found |= await self._judge(run, up, ends, self._alignment(found))
-        broken = self._tell(run, found)
+        broken = await self._tell(run, found)
         own: list[Vantage] = []
         if up:
             with run.phase("drift"):
                 own = await self._drift(run, up, ends, broken=broken)
+        await checkpoint()
         measure_queries(run, [*vantages, *own])
 
     def _vantages(self, run: Run) -> list[Vantage]:
@@ -222,8 +224,8 @@ class EmailAuthProbe(Probe):
                 sheet, vantage, policy.data, passing, self._envelope, signing
             )
 
-    def _tell(self, run: Run, found: Found) -> bool:
-        """Write all that was found; whether any of it is failed."""
+    async def _tell(self, run: Run, found: Found) -> bool:
+        """Write all that was found, letting others go on meanwhile; whether any of it is failed."""
         if self.dkim is not None and not self.dkim.selectors and found:
             run.unknown(Why.DKIM_NO_SELECTORS)
         levels: list[Outcome] = []
@@ -231,6 +233,7 @@ class EmailAuthProbe(Probe):
         for check, sheets in found.items():
             is_record = check == Check("spf")
             levels.append(tell(run, check, sheets, told=told if check.area == "spf" else set()))
+            await checkpoint()
             if is_record:
                 told = {finding.reason for finding in run.findings}
                 if Why.SPF_NONE in told:
