@@ -42,6 +42,7 @@ class Check:
     fail_after: int = 2
     recover_after: int = 2
     severity: Severity = Severity.P2
+    objective: float = 0.99
     labels: Mapping[str, str] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
     depends_on: tuple[str, ...] = ()

@@ -114,6 +114,10 @@ class CommonSettings(Settings):
     """Good runs in a row that make the check up again."""
     severity: Severity = Severity.P2
     """How urgent it is when the check is down: P0 (page now) to P3 (backlog)."""
+    objective: Annotated[float, Field(ge=0.5, lt=1, allow_inf_nan=False)] = 0.99
+    """The part of the runs within 30 days that may be expected to be good, such as 0.999: alerts
+    tell how fast the rest, the error budget, is used up.
+    """
     labels: Labels = Field(default_factory=dict)
     """Names and values that stand on `probed.check.info`, for routing and grouping."""
     tags: Annotated[tuple[Tag, ...], Field(max_length=TAG_LIMIT)] = ()

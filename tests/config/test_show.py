@@ -65,6 +65,7 @@ checks:
   fail_after: 2
   recover_after: 2
   severity: P2
+  objective: 0.99
   enabled: true
   flap_damping: true
   reference: false
