@@ -20,6 +20,7 @@ from probed.cli.commands import (
     install,
     list_checks,
     reload,
+    rules,
     run,
     status,
 )
@@ -64,6 +65,7 @@ cli.add_command(explain)
 cli.add_command(install)
 cli.add_command(list_checks)
 cli.add_command(reload)
+cli.add_command(rules)
 cli.add_command(run)
 cli.add_command(status)
 

@@ -279,6 +279,25 @@ def install_systemd(*, directory: str, path: str, force: bool, dry_run: bool) ->
 
 @click.command()
 @click.option(
+    "--generic", is_flag=True,
+    help="Those that know no configuration, as they are in config/prometheus/probed.rules.yml.",
+)  # fmt: skip
+@click.option(
+    "--quorum", type=click.IntRange(min=2, max=100), default=2, show_default=True,
+    help="So many locations must see a check down, where so many see it at all.",
+)  # fmt: skip
+@config_option
+def rules(*, generic: bool, quorum: int, path: str | None) -> None:
+    """Print recording and alerting rules for Prometheus, made from the configuration."""
+    from probed.cli import ruling  # noqa: PLC0415
+
+    if generic and path is not None:
+        raise click.UsageError("--generic goes without -c")
+    ruling.show(None if generic else _load(path, code=3), quorum=quorum)
+
+
+@click.command()
+@click.option(
     "--break", "broken", multiple=True, metavar="NAME",
     help="Break a peer, to see the failure; a NAME that there is not shows all. May be repeated.",
 )  # fmt: skip

@@ -1,0 +1,84 @@
+"""The rules, of a configuration or for any."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from probed.config import Check, Config
+from probed.fields import format_duration
+from probed.rules import checks, own, recording
+from probed.rules.model import Alert, Group, Recording, text
+from probed.telemetry.catalogue import label_name
+
+QUORUM = 2
+WAIT = 60.0
+"""Seconds that a check with `depends_on` has to be down, at least ..."""
+LONGEST = 300.0
+"""... and at most, whatever the interval is of what it depends on."""
+
+_GENERIC = """\
+Rules for any configuration of probed. Written by `probed rules --generic`; do not edit.
+`probed rules` writes those of your configuration, which know its labels, dependencies, objectives
+and which checks there must be."""
+_CONFIG = """\
+Rules for a configuration of probed. Written by `probed rules`: write them again when it changes."""
+
+
+def generic(*, quorum: int = QUORUM) -> str:
+    """The rules that need no configuration: all that they know of checks is `probed_check_info`."""
+    rules = recording.checks()
+    return text(_groups(rules, recording.KNOWN, [], quorum=quorum, wait=WAIT), _GENERIC)
+
+
+def for_config(config: Config, *, quorum: int = QUORUM) -> str:
+    """The rules of a configuration's enabled checks."""
+    listed = [check for check in config.checks if check.enabled]
+    settings = [
+        {name: config.redactor.redact(value) for name, value in _labels(check).items()}
+        for check in listed
+    ]
+    names = list(dict.fromkeys([*recording.KNOWN, *(n for each in settings for n in each)]))
+    names.remove("probed_check")
+    objectives = [(check.name, check.objective) for check in listed]
+    rules = recording.checks(names, settings, objectives)
+    wait = waiting(listed)
+    return text(_groups(rules, names, [own.MISSING], quorum=quorum, wait=wait), _CONFIG)
+
+
+def waiting(listed: Sequence[Check]) -> float:
+    """How long it takes until all that others depend on had its turn, in seconds."""
+    known = {check.name: check for check in listed}
+    parents = {name for check in listed for name in check.depends_on if name in known}
+    turns = [known[name].interval + known[name].timeout for name in parents]
+    return min(LONGEST, max([WAIT, *turns]))
+
+
+def _labels(check: Check) -> Mapping[str, str]:
+    found = {
+        "probed_check": check.name,
+        "probed_probe": check.probe.kind,
+        "target": check.probe.target,
+        "severity": check.severity.value,
+        "runbook": check.runbook or "",
+        "depends_on": ",".join(check.depends_on),
+    }
+    for name, value in sorted(check.labels.items()):
+        found.setdefault(label_name(name), value)
+    return {name: value for name, value in found.items() if value}
+
+
+def _groups(
+    rules: Sequence[Recording], labels: Sequence[str], more: Sequence[Alert], *, quorum: int,
+    wait: float,
+) -> list[Group]:  # fmt: skip
+    seconds = format_duration(wait)
+    return [
+        # In one group, so that what is recorded and what rests on it are of the same moment.
+        Group("probed-checks", [
+            *rules, *recording.errors()[:1],
+            *checks.alerts(labels, quorum=quorum, wait=seconds),
+        ]),
+        # These look at days.
+        Group("probed-errors", recording.errors()[1:], interval="1m"),
+        Group("probed-probers", [*own.alerts(), *more]),
+    ]  # fmt: skip

@@ -1,0 +1,90 @@
+"""Groups of rules, as Prometheus reads them, and how they are written as YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import yaml
+
+DOCS = "docs/alerting.md"
+
+
+class Recording(NamedTuple):
+    """`name` is from now on what `expr` gives, with `labels`."""
+
+    name: str
+    expr: str
+    labels: Mapping[str, str] = {}
+
+    def document(self) -> dict[str, Any]:
+        labels = {"labels": dict(self.labels)} if self.labels else {}
+        return {"record": self.name, "expr": self.expr, **labels}
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """People are told while `expr` gives anything, for `wait` and then for `keep` longer.
+
+    `severity` is P0 to P3, `none` for what nobody is told, or a template. Of `more` labels an empty
+    one takes away what the expression has.
+    """
+
+    name: str
+    expr: str
+    severity: str
+    summary: str
+    description: str
+    wait: str = ""
+    keep: str = ""
+    more: Mapping[str, str] = field(default_factory=dict)
+    runbook: bool = False
+
+    def document(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"alert": self.name, "expr": self.expr}
+        if self.wait:
+            found["for"] = self.wait
+        if self.keep:
+            found["keep_firing_for"] = self.keep
+        found["labels"] = {"severity": self.severity, **self.more}
+        notes = {"summary": self.summary, "description": self.description}
+        if self.runbook:
+            notes |= {"impact": "{{ $labels.impact }}", "runbook_url": "{{ $labels.runbook }}"}
+        found["annotations"] = notes | {"documentation": f"{DOCS}#{self.name.lower()}"}
+        return found
+
+
+class Group(NamedTuple):
+    """Rules that are evaluated in this order, at the same time."""
+
+    name: str
+    rules: Sequence[Recording | Alert]
+    interval: str = ""
+
+    def document(self) -> dict[str, Any]:
+        interval = {"interval": self.interval} if self.interval else {}
+        return {"name": self.name, **interval, "rules": [rule.document() for rule in self.rules]}
+
+
+def text(groups: Sequence[Group], head: str) -> str:
+    """The file; each line of `head` becomes a comment."""
+    comment = "".join(f"# {line}".rstrip() + "\n" for line in head.splitlines())
+    document = {"groups": [group.document() for group in groups]}
+    return comment + yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=1 << 20,
+                               allow_unicode=True)  # fmt: skip
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes what has several lines as lines."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
+        return True
+
+
+def _represent(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
+    style = "|" if "\n" in value else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+_Dumper.add_representer(str, _represent)

@@ -1,0 +1,133 @@
+"""What is recorded for the alerts: what each location says of each check, and the error ratios.
+
+Label sets are made small on purpose: an alert must not become another one because the daemon was
+started again under another `instance`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from probed.rules.model import Recording
+
+BRIDGE = "3m"
+"""So long a prober may be gone, as for a restart, before what it said last counts no more."""
+AT = "probed_check, probed_location"
+OF_INSTANCE = "job, instance"
+WINDOWS = ("5m", "30m", "1h", "2h", "6h", "1d", "3d")
+DEFAULT_OBJECTIVE = 0.99
+KNOWN = ("severity", "service", "team", "impact", "runbook", "target", "probed_probe")
+"""What `probed_check_info` may tell of a check, where its configuration is not at hand."""
+
+
+def located(expr: str) -> str:
+    """With the location of the prober: a label of `target_info`, not of each series."""
+    return f"({expr})\n  * on ({OF_INSTANCE}) group_left (probed_location) probed:instance:location"
+
+
+def _seen(metric: str) -> str:
+    return f"last_over_time({metric}[{BRIDGE}])"
+
+
+def _by_location(how: str, metric: str, *more: str) -> str:
+    labels = ", ".join((AT, *more))
+    return f"{how} by ({labels}) (\n  {located(_seen(metric))}\n)"
+
+
+def _info(labels: Sequence[str]) -> str:
+    return (
+        "topk by (probed_check) (1,\n"
+        f"  group by (probed_check, {', '.join(labels)}) ({_seen('probed_check_info')})\n)"
+    )
+
+
+LOCATIONS = Recording(
+    "probed:instance:location",
+    f"""\
+group by ({OF_INSTANCE}, probed_location) ({_seen('probed_build_info{probed_location!=""}')})
+or on ({OF_INSTANCE})
+topk by ({OF_INSTANCE}) (1,
+  group by ({OF_INSTANCE}, probed_location) ({_seen("target_info")}
+    and on ({OF_INSTANCE}) {_seen("probed_build_info")}))
+or on ({OF_INSTANCE})
+group by ({OF_INSTANCE}) ({_seen("probed_build_info")})""",
+)
+
+
+def checks(
+    labels: Sequence[str] = (),
+    settings: Sequence[Mapping[str, str]] = (),
+    objectives: Sequence[tuple[str, float]] = (),
+) -> list[Recording]:
+    """What alerts on checks rest on. `settings` are the labels of each configured check, of the
+    names `labels`; `objectives` its name and objective.
+    """  # fmt: skip
+    known = _info(KNOWN)
+    budget = f"group by (probed_check) (probed:check:info) * {_budget(DEFAULT_OBJECTIVE)}"
+    if settings:
+        known = f"probed:check:config\nor on (probed_check)\n{_info(tuple(labels))}"
+        budget = f"probed:check_budget:config\nor on (probed_check)\n{budget}"
+    reasons = 'probed_check_runs_total{error_type!=""}'
+    return [
+        *(Recording("probed:check:config", "vector(1)", each) for each in settings),
+        *(
+            Recording("probed:check_budget:config", f"vector({_budget(value)})",
+                      {"probed_check": name})
+            for name, value in objectives
+        ),
+        LOCATIONS,
+        Recording("probed:check:info", known),
+        Recording("probed:check_budget:ratio", budget),
+        Recording("probed:check_interval:max",
+                  f"max by (probed_check) ({_seen('probed_check_interval_seconds')})"),
+        Recording("probed:check_up:location", _by_location("max", "probed_check_up")),
+        Recording("probed:check_held:location", _by_location("min", "probed_check_held")),
+        Recording("probed:check_flapping:location", _by_location("min", "probed_check_flapping")),
+        Recording("probed:check_outcome:location",
+                  _by_location("min", "probed_check_outcome", "probed_outcome")),
+        Recording("probed:check_locations:count",
+                  "count by (probed_check) (probed:check_up:location)"),
+        Recording(
+            "probed:check_runs:sum",
+            f"sum by ({OF_INSTANCE}, probed_check, probed_outcome) (probed_check_runs_total)",
+        ),
+        Recording(
+            "probed:check_reasons:increase15m",
+            # A counter that appears at 1 has no increase: what was not there is counted as a whole.
+            f"sum by ({AT}, probed_outcome, error_type) (\n"
+            + located(f"(increase({reasons}[15m]) > 0 or ({reasons} unless {reasons} offset 15m))")
+            + "\n)",
+        ),
+        Recording(
+            "probed:check_duration:mean15m",
+            f"sum by ({AT}) (\n  {located('rate(probed_check_duration_seconds_sum[15m])')}\n)\n/\n"
+            f"(sum by ({AT}) (\n  {located('rate(probed_check_duration_seconds_count[15m])')}\n)"
+            " > 0)",
+        ),
+        Recording(
+            "probed:export_lost:sum",
+            f"sum by ({OF_INSTANCE}, otel_signal) "
+            '(probed_export_items_total{outcome=~"dropped|rejected"})',
+        ),
+    ]  # fmt: skip
+
+
+def errors() -> list[Recording]:
+    """Failed runs as a part of those that could be judged. The sums that are recorded were there at
+    0, so nothing that happened is missing in their rates.
+    """
+    return [
+        Recording(
+            f"probed:check_errors:ratio_rate{window}",
+            f'sum by (probed_check) (rate(probed:check_runs:sum{{probed_outcome="failed"}}[{window}]))\n'
+            "/\n"
+            "(sum by (probed_check) "
+            f'(rate(probed:check_runs:sum{{probed_outcome!="unknown"}}[{window}])) > 0)',
+        )
+        for window in WINDOWS
+    ]
+
+
+def _budget(objective: float) -> float:
+    """Without the digits that a difference of binary fractions brings along."""
+    return round(1 - objective, 12)
