@@ -28,6 +28,7 @@ PROGRAMS = {
     "postfix": ("postfix", "postqueue"),
     "postgresql": ("pg_ctlcluster",),
     "prometheus": ("prometheus", "promtool"),
+    "prometheus-alertmanager": ("prometheus-alertmanager", "amtool"),
     "redis-server": ("redis-server",),
     "systemd": ("systemd-analyze",),
 }

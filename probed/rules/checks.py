@@ -185,7 +185,14 @@ def alerts(labels: Sequence[str], *, quorum: int, wait: str) -> list[Alert]:
             f"  and on (probed_check) (probed:check_errors:ratio_rate{b.short}"
             f" > on (probed_check) ({b.factor} * probed:check_budget:ratio))\n"
             f"  and on (probed_check) (probed:check_interval:max <= {b.interval})\n"
-            f"  and on (probed_check) (probed:check_runs:sum offset {b.half})",
+            f"  and on (probed_check) (probed:check_runs:sum offset {b.half})"
+            # Of an outage people were told already, and it is over when the check is up.
+            + (
+                "\n  unless on (probed_check)"
+                f" (min_over_time(probed:check_up:location[{b.short}]) == 0)"
+                if b.severity == LOWER
+                else ""
+            ),
             b.severity,
             f"{_WHAT} uses up its error budget {b.factor:g} times as fast as it may",
             f"{{{{ $value | humanizePercentage }}}} of the runs of {b.long} failed, and it goes on;"
