@@ -187,6 +187,12 @@ class Prometheus:
 
 
 @pytest.fixture
+def prometheus_api() -> type[Prometheus]:
+    """Ask a Prometheus, wherever it is."""
+    return Prometheus
+
+
+@pytest.fixture
 def prometheus(tmp_path: Path) -> Iterator[Callable[[str], Prometheus]]:
     """Start a Prometheus that scrapes the address each second."""
     processes: list[subprocess.Popen[bytes]] = []
