@@ -111,6 +111,13 @@ class Place:
     alertmanagers: dict[str, subprocess.Popen[bytes]]
     peer: Server
 
+    def unsound(self) -> list[Any]:
+        """Rules that could not be evaluated on what a real daemon exports."""
+        groups = json.loads(ask(f"{self.prometheus.url}/api/v1/rules")[2])["data"]["groups"]
+        rules = [rule for group in groups for rule in group["rules"]]
+        assert len(rules) > 40
+        return [(rule["name"], rule.get("lastError")) for rule in rules if rule["health"] == "err"]
+
     def break_(self) -> None:
         self.peer.close()
 
@@ -253,6 +260,7 @@ def test_people_are_told_once_also_when_an_alertmanager_dies(place: Place) -> No
     )
     wait_until(lambda: place.prometheus.query("probed_check_up == 1"), "the checks are up")
     assert told.people == []
+    assert place.unsound() == []
 
     place.break_()
     wait_until(lambda: told.people, "somebody is told", 40)
@@ -293,3 +301,4 @@ def test_people_are_told_once_also_when_an_alertmanager_dies(place: Place) -> No
     wait_until(lambda: len(told.people) > 3, "the end is told", 40)
     place.some_time()
     assert told.people == [began, ended] * 2
+    assert place.unsound() == []
