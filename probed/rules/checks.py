@@ -45,6 +45,8 @@ BURNS = (
     Burn(3, "1d", "2h", "12h", "1h", 1800, "10 %", "P3"),
     Burn(1, "3d", "6h", "36h", "1h", 5400, "10 %", "P3"),
 )
+OVER_DAYS = frozenset({"ProbedCheckSlow", "ProbedCertificateExpiring", "ProbedErrorBudgetBurn"})
+"""Alerts that are about long times."""
 _DAY = 86400
 CERTIFICATES = ((7 * _DAY, 21 * _DAY, "P3"), (2 * _DAY, 7 * _DAY, "P2"), (None, 2 * _DAY, "P1"))
 
@@ -185,7 +187,7 @@ def alerts(labels: Sequence[str], *, quorum: int, wait: str) -> list[Alert]:
             f"  and on (probed_check) (probed:check_errors:ratio_rate{b.short}"
             f" > on (probed_check) ({b.factor} * probed:check_budget:ratio))\n"
             f"  and on (probed_check) (probed:check_interval:max <= {b.interval})\n"
-            f"  and on (probed_check) (probed:check_runs:sum offset {b.half})"
+            f"  and on (probed_check) (probed:check_judged:sum offset {b.half})"
             # Of an outage people were told already, and it is over when the check is up.
             + (
                 "\n  unless on (probed_check)"

@@ -71,14 +71,13 @@ def _groups(
     rules: Sequence[Recording], labels: Sequence[str], more: Sequence[Alert], *, quorum: int,
     wait: float,
 ) -> list[Group]:  # fmt: skip
-    seconds = format_duration(wait)
+    alerts = checks.alerts(labels, quorum=quorum, wait=format_duration(wait))
+    slow = [alert for alert in alerts if alert.name in checks.OVER_DAYS]
     return [
         # In one group, so that what is recorded and what rests on it are of the same moment.
-        Group("probed-checks", [
-            *rules, *recording.errors()[:1],
-            *checks.alerts(labels, quorum=quorum, wait=seconds),
-        ]),
-        # These look at days.
-        Group("probed-errors", recording.errors()[1:], interval="1m"),
+        Group("probed-checks", [*rules, *(alert for alert in alerts if alert not in slow)]),
+        # These look back for days, which costs, and need not be quick.
+        Group("probed-history", [*recording.errors(recording.WINDOWS), *slow], interval="1m"),
+        Group("probed-days", recording.errors(recording.DAYS), interval="3m"),
         Group("probed-probers", [*own.alerts(), *more]),
-    ]  # fmt: skip
+    ]

@@ -14,7 +14,7 @@ BRIDGE = "3m"
 """So long a prober may be gone, as for a restart, before what it said last counts no more."""
 AT = "probed_check, probed_location"
 OF_INSTANCE = "job, instance"
-WINDOWS = ("5m", "30m", "1h", "2h", "6h", "1d", "3d")
+WINDOWS, DAYS = ("5m", "30m", "1h", "2h", "6h"), ("1d", "3d")
 DEFAULT_OBJECTIVE = 0.99
 KNOWN = ("severity", "service", "team", "impact", "runbook", "target", "probed_probe")
 """What `probed_check_info` may tell of a check, where its configuration is not at hand."""
@@ -87,10 +87,8 @@ def checks(
                   _by_location("min", "probed_check_outcome", "probed_outcome")),
         Recording("probed:check_locations:count",
                   "count by (probed_check) (probed:check_up:location)"),
-        Recording(
-            "probed:check_runs:sum",
-            f"sum by ({OF_INSTANCE}, probed_check, probed_outcome) (probed_check_runs_total)",
-        ),
+        _sum("probed:check_failed:sum", 'probed_outcome="failed"'),
+        _sum("probed:check_judged:sum", 'probed_outcome!="unknown"'),
         Recording(
             "probed:check_reasons:increase15m",
             # A counter that appears at 1 has no increase: what was not there is counted as a whole.
@@ -112,19 +110,23 @@ def checks(
     ]  # fmt: skip
 
 
-def errors() -> list[Recording]:
+def _sum(name: str, which: str) -> Recording:
+    runs = f"sum by ({OF_INSTANCE}, probed_check) (probed_check_runs_total{{{which}}})"
+    return Recording(name, runs)
+
+
+def errors(windows: Sequence[str]) -> list[Recording]:
     """Failed runs as a part of those that could be judged. The sums that are recorded were there at
     0, so nothing that happened is missing in their rates.
     """
     return [
         Recording(
             f"probed:check_errors:ratio_rate{window}",
-            f'sum by (probed_check) (rate(probed:check_runs:sum{{probed_outcome="failed"}}[{window}]))\n'
+            f"sum by (probed_check) (rate(probed:check_failed:sum[{window}]))\n"
             "/\n"
-            "(sum by (probed_check) "
-            f'(rate(probed:check_runs:sum{{probed_outcome!="unknown"}}[{window}])) > 0)',
+            f"(sum by (probed_check) (rate(probed:check_judged:sum[{window}])) > 0)",
         )
-        for window in WINDOWS
+        for window in windows
     ]
 
 
