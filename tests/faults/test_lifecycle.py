@@ -148,7 +148,12 @@ def test_a_hundred_reloads_good_and_bad_under_load(start: Any, until: Until, pee
     stay = lines(port, 20)
     pace = {"interval": "500ms", "timeout": "490ms"}
     good = [config(stay + lines(port, 5, first=100 + n), **pace) for n in (0, 5)]
-    bad = [config(stay, **pace).replace("probe: tcp", "probe: tpc", 1), "checks: [\n", "", "checks: []\n"]
+    bad = [
+        config(stay, **pace).replace("probe: tcp", "probe: tpc", 1),
+        "checks: [\n",
+        "",
+        "checks: []\n",
+    ]
     daemon = start(good[0])
     until(lambda: all(daemon.outcomes(f"c{n}") for n in range(20)), "all have run")
     missed, opened = daemon.total("probed_scheduler_missed_total"), files(daemon)
