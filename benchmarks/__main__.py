@@ -12,6 +12,7 @@ from benchmarks.cold import cold
 from benchmarks.figures import Figure, document, machine, table
 from benchmarks.mail import mail
 from benchmarks.mongo import mongo
+from benchmarks.page import page
 from benchmarks.probes import paced, saturation
 from benchmarks.processes import OTHER, MissingError
 from benchmarks.scale import scale
@@ -27,6 +28,7 @@ ALL = {
     "series": series,
     "mongo": mongo,
     "stripe": stripe,
+    "page": page,
 }
 
 

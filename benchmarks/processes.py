@@ -147,9 +147,10 @@ def sink(folder: Path) -> Iterator[str]:
 class Daemon:
     """`probed run`, exporting."""
 
-    def __init__(self, pid: int, url: str) -> None:
+    def __init__(self, pid: int, url: str, api: str) -> None:
         self.pid = pid
         self.url = url
+        self.api = api
 
     def metrics(self) -> str:
         return fetch(f"{self.url}/metrics")
@@ -173,6 +174,6 @@ def daemon(config: str, folder: Path, collector: str) -> Iterator[Daemon]:
     )
     program = str(Path(sys.executable).with_name("probed"))
     with running([program, "run", "-c", str(path)], MEASURED, folder / "probed.log") as pid:
-        found = Daemon(pid, f"http://127.0.0.1:{port}")
+        found = Daemon(pid, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{api}")
         until(lambda: bool(fetch(f"{found.url}/readyz")), "the daemon is ready", 60)
         yield found

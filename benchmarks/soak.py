@@ -126,7 +126,7 @@ def soak(minutes: float, checks: int, folder: Path) -> Soak:
         config.write_text(configuration(checks, ports, 0, head))
         output = stack.enter_context(log.open("wb"))
         process = stack.enter_context(_probed(config, control, output))
-        daemon = Daemon(process.pid, f"http://127.0.0.1:{port}")
+        daemon = Daemon(process.pid, f"http://127.0.0.1:{port}", "")
         until(lambda: bool(fetch(f"{daemon.url}/readyz")), "the daemon is ready", 60)
         begun = time.monotonic()
         while (spent := time.monotonic() - begun) < minutes * 60:
