@@ -23,6 +23,7 @@ PROGRAMS = {
     "dovecot-imapd": ("dovecot",),
     "faketime": ("faketime",),
     "iproute2": ("ip", "tc"),
+    "kubernetes-client": ("kubectl",),
     "nftables": ("nft",),
     "nginx": ("nginx",),
     "postfix": ("postfix", "postqueue"),

@@ -161,13 +161,19 @@ def status(*, output: str, path: str | None) -> int:
 @click.command()
 @click.option("--for", "duration", metavar="DURATION", help="Go on by itself after that, e.g. 10m.")
 @click.option("--end", is_flag=True, help="Go on.")
+@click.option(
+    "--at-end", is_flag=True,
+    help="Wait for SIGTERM first: a container beside others that says so when all are stopped.",
+)  # fmt: skip
 @socket_option
-def drain(*, duration: str | None, end: bool, path: str | None) -> int:
+def drain(*, duration: str | None, end: bool, at_end: bool, path: str | None) -> int:
     """Have the daemon run no checks: what is about to be stopped must not be seen as failing."""
     from probed.cli import control  # noqa: PLC0415
 
-    if duration is not None and end:
-        raise click.UsageError("say --for or --end, not both")
+    if end and (at_end or duration is not None):
+        raise click.UsageError("say --for or --at-end, or --end")
+    if at_end:
+        control.await_end()
     return control.drain(path, duration=duration, end=end)
 
 

@@ -6,6 +6,7 @@ Nothing is imported here that is slow to import.
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -63,6 +64,16 @@ def status(path: str | None, output: str) -> int:
     verdicts: Mapping[str, int] = answer["verdicts"]
     enabled = {entry["verdict"] for entry in answer["not_up"]}
     return next((code for name, code in _WORST if verdicts[name] and name in enabled), 0)
+
+
+def await_end() -> None:
+    """Return when somebody asks us to end. Also the first process of a container is heard: what is
+    blocked is not ignored (signal(7)).
+    """
+    ends = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)
+    click.echo("waiting for the end")
+    signal.sigwait(ends)
 
 
 def drain(path: str | None, *, duration: str | None, end: bool) -> int:
