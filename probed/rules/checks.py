@@ -60,14 +60,21 @@ def why(outcome: str) -> str:
 
 
 def alerts(labels: Sequence[str], *, quorum: int, wait: str) -> list[Alert]:
-    """`labels` are what is told of each check; `wait` is how long a check with `depends_on` has to
-    be down, so that what it depends on had its turn.
+    """`labels` are what is told of each check. `wait` is how long a check with `depends_on` has to be
+    down, so that what it depends on had its turn, and how long it is held after that is well again,
+    so that it had its own.
     """
     about = f"\n* on (probed_check) group_left ({', '.join(labels)}) probed:check:info"
-    held = f"on ({AT}) (probed:check_held:location == 1)"
+    lately = f"(max_over_time(probed:check_held:location[{wait}]) == 1)"
+    held = f"on ({AT}) {lately}"
     down = "(probed:check_up:location == 0)"
     few = f"unless on (probed_check) (probed:check_locations:count >= {quorum})"
-    count = f"count by (probed_check) ({down} unless {held})"
+    # Down, and if it depends on others, for long enough.
+    ripe = (
+        f"({down}\n  unless on ({AT}) (probed:check_held:location"
+        f" and on ({AT}) (max_over_time(probed:check_up:location[{wait}]) == 1)))"
+    )
+    count = f"count by (probed_check) ({ripe} unless {held})"
     reading = "Evidence: `probed check {{ $labels.probed_check }} -v`, or the check's trace."
 
     def alert(
@@ -84,7 +91,7 @@ def alerts(labels: Sequence[str], *, quorum: int, wait: str) -> list[Alert]:
         # Before those that it holds back: both reach the Alertmanager in this order.
         alert(
             "ProbedCheckHeld",
-            f"(probed:check_held:location == 1) and on ({AT}) {down}",
+            f"{lately} and on ({AT}) {down}",
             "none",
             f"{_WHAT} is down{_WHERE}, and so is what it depends on",
             "Holds back the alert of the check; ends when the check is up, so that its recovery is"
@@ -92,8 +99,7 @@ def alerts(labels: Sequence[str], *, quorum: int, wait: str) -> list[Alert]:
         ),
         alert(
             "ProbedCheckDown",
-            f"{down}\n  {few}\n  unless on ({AT}) (probed:check_held:location"
-            f" and on ({AT}) (max_over_time(probed:check_up:location[{wait}]) == 1))",
+            f"{ripe}\n  {few}",
             OF_CHECK,
             fallen,
             *failing,
@@ -103,7 +109,7 @@ def alerts(labels: Sequence[str], *, quorum: int, wait: str) -> list[Alert]:
             f"{count} >= {quorum}",
             OF_CHECK,
             f"{_WHAT} is down from {{{{ $value }}}} locations",
-            *failing, wait=wait,
+            *failing,
         ),
         alert(
             "ProbedCheckDownSomewhere",

@@ -11,10 +11,10 @@ from probed.rules.model import Alert, Group, Recording, text
 from probed.telemetry.catalogue import label_name
 
 QUORUM = 2
-WAIT = 60.0
-"""Seconds that a check with `depends_on` has to be down, at least ..."""
-LONGEST = 300.0
-"""... and at most, whatever the interval is of what it depends on."""
+WAIT = 120.0
+"""Seconds that a check with `depends_on` waits for what it depends on, where intervals are not known."""
+SHORTEST, LONGEST = 60.0, 300.0
+"""What it waits at least and at most where they are."""
 
 _GENERIC = """\
 Rules for any configuration of probed. Written by `probed rules --generic`; do not edit.
@@ -46,11 +46,15 @@ def for_config(config: Config, *, quorum: int = QUORUM) -> str:
 
 
 def waiting(listed: Sequence[Check]) -> float:
-    """How long it takes until all that others depend on had its turn, in seconds."""
+    """How long it takes until all that others depend on had its turn to be found failing, and the
+    others theirs to be found well again, in seconds.
+    """
     known = {check.name: check for check in listed}
-    parents = {name for check in listed for name in check.depends_on if name in known}
-    turns = [known[name].interval + known[name].timeout for name in parents]
-    return min(LONGEST, max([WAIT, *turns]))
+    below = [check for check in listed if check.depends_on]
+    above = [known[name] for check in below for name in check.depends_on if name in known]
+    failing = [check.interval + check.timeout for check in above]
+    recovering = [check.recover_after * check.interval + check.timeout for check in below]
+    return min(LONGEST, max([SHORTEST, *failing, *recovering]))
 
 
 def _labels(check: Check) -> Mapping[str, str]:
