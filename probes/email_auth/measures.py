@@ -21,7 +21,7 @@ MEASURES = (
             help="Lookups that an include costs with all below it."),
     Measure("probed.spf.sender.result", attributes=("sender", "result"), series=70,
             help="1 for what SPF comes to for a sender, else 0."),
-    Measure("probed.dkim.key.bits", unit="bit", attributes=("selector",), help="Size of the key."),
+    Measure("probed.dkim.key.bits", unit="{bit}", attributes=("selector",), help="Size of the key."),
     Measure("probed.dmarc.policy", attributes=("domain", "policy"),
             help="1 for the policy that applies, else 0."),
     Measure("probed.dns.query.duration", unit="s", kind=Kind.HISTOGRAM,

@@ -1,0 +1,279 @@
+"""The dashboards: written by their generator, sound, and each of their queries finds data."""
+
+from __future__ import annotations
+
+import json
+import re
+import runpy
+import shutil
+import subprocess
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.programs import PROBED, STRICT, ask, environment, free_port, wait_until
+
+STATES = {"stat", "state-timeline"}
+UNITS = {"short", "s", "percentunit", "bytes", "rpm", "cpm"}
+COUNTERS = re.compile(r"(\w+)\{?[^}]*\}?\[")
+HOUR = 3600
+
+
+@pytest.fixture(scope="module")
+def folder(project: Path) -> Path:
+    return project / "config/grafana"
+
+
+@pytest.fixture(scope="module")
+def dashboards(folder: Path) -> dict[str, dict[str, Any]]:
+    return {
+        path.stem: json.loads(path.read_text())
+        for path in sorted((folder / "dashboards").glob("*.json"))
+    }
+
+
+def test_they_are_what_the_generator_writes(folder: Path) -> None:
+    written = runpy.run_path(str(folder / "generate.py"))["texts"]()
+    there = {path.name: path.read_text() for path in (folder / "dashboards").iterdir()}
+    assert there == written, "run python config/grafana/generate.py"
+
+
+def panels(dashboards: dict[str, dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, dashboard in dashboards.items():
+        for panel in dashboard["panels"]:
+            yield name, panel
+
+
+def test_every_panel_says_what_it_shows_in_which_unit_and_from_where(dashboards: Any) -> None:
+    assert set(dashboards) == {
+        f"probed-{name}"
+        for name in ("overview", "check", "gateway", "mongodb", "email", "stripe", "itself")
+    }
+    for name, panel in panels(dashboards):
+        where = f"{name}: {panel['title']}"
+        assert panel["title"], where
+        assert panel["description"].endswith((".", "?")), where
+        assert panel["fieldConfig"]["defaults"]["unit"] in UNITS, where
+        assert panel["datasource"]["uid"] == "${datasource}", where
+        assert panel["targets"], where
+        for target in panel["targets"]:
+            assert target["datasource"]["uid"] == "${datasource}", where
+        if panel["type"] in STATES:
+            defaults = panel["fieldConfig"]["defaults"]
+            assert defaults["thresholds"]["steps"][0]["value"] is None, where
+
+
+def test_panels_have_places_of_their_own(dashboards: Any) -> None:
+    for name, dashboard in dashboards.items():
+        identities = [panel["id"] for panel in dashboard["panels"]]
+        assert len(set(identities)) == len(identities)
+        taken: set[tuple[int, int]] = set()
+        for panel in dashboard["panels"]:
+            grid = panel["gridPos"]
+            assert grid["x"] + grid["w"] <= 24, f"{name}: {panel['title']}"
+            cells = {
+                (grid["x"] + dx, grid["y"] + dy)
+                for dx in range(grid["w"])
+                for dy in range(grid["h"])
+            }
+            assert not cells & taken, f"{name}: {panel['title']}"
+            taken |= cells
+
+
+def test_variables_are_there_where_they_are_used_and_used_where_they_are(dashboards: Any) -> None:
+    for name, dashboard in dashboards.items():
+        there = {variable["name"] for variable in dashboard["templating"]["list"]}
+        text = json.dumps([dashboard["panels"], dashboard["templating"]])
+        used = set(re.findall(r"\$\{?([a-z_]+)", text)) - {
+            "__rate_interval",
+            "__range",
+            "__data",
+            "__all",
+        }
+        assert used <= there, name
+        queries = json.dumps([panel["targets"] for panel in dashboard["panels"]])
+        for variable in there - {"severity"}:
+            assert f"${variable}" in queries or f"${{{variable}}}" in queries, f"{name}: {variable}"
+
+
+def test_links_lead_somewhere_and_take_the_check_along(dashboards: Any) -> None:
+    identities = {dashboard["uid"] for dashboard in dashboards.values()}
+    for name, dashboard in dashboards.items():
+        (link,) = dashboard["links"]
+        assert link["includeVars"], name
+        assert link["tags"] == dashboard["tags"], name
+        for url in re.findall(r'"url": "/d/([^/"]+)/[^"]*"', json.dumps(dashboard)):
+            assert url in identities
+    assert "var-check=${__data.fields.probed_check}" in json.dumps(dashboards["probed-overview"])
+
+
+def test_rates_are_of_counters_and_heatmaps_lead_to_traces(dashboards: Any) -> None:
+    for name, panel in panels(dashboards):
+        for target in panel["targets"]:
+            for metric in re.findall(r"(?:rate|increase)\((\w+)", target["expr"]):
+                assert metric.endswith(("_total", "_bucket", "_count", "_sum")), f"{name}: {metric}"
+            assert "_ratio{" not in target["expr"].replace("success_ratio{", "")
+            if panel["type"] == "heatmap":
+                assert target["exemplar"]
+
+
+def test_provisioning_finds_them_and_leads_from_dots_to_traces(folder: Path) -> None:
+    import yaml
+
+    sources = yaml.safe_load((folder / "provisioning/datasources/probed.yml").read_text())[
+        "datasources"
+    ]
+    prometheus, tempo = sources
+    (leads,) = prometheus["jsonData"]["exemplarTraceIdDestinations"]
+    assert (leads["name"], leads["datasourceUid"]) == ("trace_id", tempo["uid"])
+    (provider,) = yaml.safe_load((folder / "provisioning/dashboards/probed.yml").read_text())[
+        "providers"
+    ]
+    assert provider["type"] == "file"
+
+
+# --- the queries -------------------------------------------------------------------------------------------
+
+MAIL = """\
+# TYPE probed_email_queue_depth gauge
+probed_email_queue_depth{probed_check="mail-queue",probed_probe="email_queue",queue="mail"} 3
+# TYPE probed_email_queue_oldest_age_seconds gauge
+probed_email_queue_oldest_age_seconds{probed_check="mail-queue",probed_probe="email_queue",queue="mail"} 40
+# TYPE probed_email_roundtrip_delivery_duration_seconds gauge
+probed_email_roundtrip_delivery_duration_seconds{probed_check="round",probed_probe="email_roundtrip"} 4
+"""
+"""Kinds that the demo has no peer for; the names are compared with what they measure."""
+
+
+def an_hour(text: str, now: float) -> str:
+    """OpenMetrics of the hour before: gauges as they are, counters that grew, and a gateway that was
+    down for twenty minutes of it.
+    """
+    written: list[str] = []
+    kind = ""
+    for line in (text + MAIL).splitlines():
+        if line.startswith("# TYPE "):
+            _, _, family, kind = line.split(" ", 3)
+            if kind == "counter":
+                line = f"# TYPE {family.removesuffix('_total')} counter"  # noqa: PLW2901
+            written.append(line)
+            continue
+        if line.startswith("#") or " " not in line:
+            continue
+        series, value = line.rsplit(" ", 1) if line.count("} ") else line.split(" ", 1)
+        labelled = series if "{" in series else series + "{}"
+        labelled = labelled.replace("{", '{job="probed",instance="demo",').replace(",}", "}")
+        down = series.startswith("probed_check_up{") and '"gateway"' in series
+        for minute in range(61):
+            at = now - HOUR + 60 * minute
+            shown = float(value)
+            if kind in {"counter", "histogram"}:
+                shown = (
+                    shown * minute / 60 if "_bucket" not in series else round(shown * minute / 60)
+                )
+            elif down and 20 <= minute < 40:
+                shown = 0.0
+            written.append(f"{labelled} {shown:.17g} {at:.0f}")
+    return "\n".join(written) + "\n# EOF\n"
+
+
+@pytest.fixture(scope="module")
+def ask_prometheus(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[[str], list[Any]]]:
+    """A Prometheus with an hour that was recorded of the demo, and that scrapes the demo now."""
+    folder = tmp_path_factory.mktemp("grafana")
+    command = [PROBED, "demo", "--break", "tls", "--break", "slow-ops", "--break", "undelivered"]
+    log = folder / "log"
+    with log.open("w") as said:
+        demo = subprocess.Popen(command, stdout=said, stderr=said, env=environment(**STRICT))
+    prometheus: subprocess.Popen[bytes] | None = None
+    try:
+        found = wait_until(
+            lambda: re.search(r"metrics +http://(\S+)/metrics", log.read_text()), "the demo"
+        )
+        url = f"http://{found[1]}/metrics"
+        wanted = ("probed_stripe_sync_lag", "probed_mongodb_slow_operation_total", "probed_spf_terms",
+                  "probed_smtp_relay_usable", "mongodb_connection_count")  # fmt: skip
+        wait_until(lambda: all(name in ask(url)[2] for name in wanted), "all kinds have run")
+        recorded = folder / "recorded.om"
+        recorded.write_text(an_hour(ask(url)[2], time.time() - 60))
+        promtool, program = shutil.which("promtool"), shutil.which("prometheus")
+        assert promtool is not None
+        assert program is not None
+        tsdb = folder / "tsdb"
+        done = subprocess.run(
+            [promtool, "tsdb", "create-blocks-from", "openmetrics", str(recorded), str(tsdb)],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        port = free_port()
+        config = folder / "prometheus.yml"
+        config.write_text(
+            "global: {scrape_interval: 1s}\nscrape_configs:\n  - job_name: probed\n    honor_labels: true\n"
+            f"    static_configs: [{{targets: ['{found[1]}'], labels: {{instance: demo}}}}]\n"
+        )
+        prometheus = subprocess.Popen(
+            [program, f"--config.file={config}", f"--storage.tsdb.path={tsdb}", "--log.level=error",
+             f"--web.listen-address=127.0.0.1:{port}"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        base = f"http://127.0.0.1:{port}"
+        wait_until(lambda: ask(f"{base}/-/ready")[0] == 200, "Prometheus")
+
+        def query(expr: str) -> list[Any]:
+            end = time.time()
+            asked = urllib.parse.urlencode(
+                {"query": expr, "start": end - HOUR, "end": end, "step": 60}
+            )
+            status, _, text = ask(f"{base}/api/v1/query_range?{asked}")
+            assert status == 200, f"{expr}: {text}"
+            result = json.loads(text)["data"]["result"]
+            return [one for one in result if any(value != "NaN" for _, value in one["values"])]
+
+        wait_until(lambda: query('up{job="probed"} == 1'), "it scrapes the demo")
+        yield query
+    finally:
+        for process in (prometheus, demo):
+            if process is not None:
+                process.terminate()
+                process.wait(20)
+
+
+@pytest.mark.debian("prometheus")
+@pytest.mark.timeout(120)
+def test_every_query_finds_data(
+    ask_prometheus: Callable[[str], list[Any]], dashboards: Any
+) -> None:
+    empty = []
+    for name, panel in panels(dashboards):
+        for target in panel["targets"]:
+            expr = (
+                target["expr"].replace("$__rate_interval", "5m").replace("$__range", "1h")
+                .replace("$check", ".*").replace("$location", ".*").replace("$severity", ".*")
+            )  # fmt: skip
+            if not ask_prometheus(expr):
+                empty.append(f"{name}: {panel['title']}: {expr}")
+    assert not empty, "\n".join(empty)
+
+
+@pytest.mark.debian("prometheus")
+def test_the_twenty_minutes_are_seen(ask_prometheus: Callable[[str], list[Any]]) -> None:
+    (found,) = ask_prometheus('probed_check_up{probed_check="gateway"} == 0')
+    assert 18 <= len(found["values"]) <= 21
+
+
+def test_the_recorded_names_are_those_that_the_kinds_measure() -> None:
+    from probed.registry import Registry
+    from probed.telemetry.catalogue import prometheus_name
+
+    known = {
+        prometheus_name(measure)
+        for kind in ("email_queue", "email_roundtrip")
+        for measure in Registry().load(kind).measures
+    }
+    assert set(re.findall(r"^# TYPE (\w+)", MAIL, re.MULTILINE)) <= known
