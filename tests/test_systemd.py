@@ -162,8 +162,8 @@ def test_a_line_of_the_journal_has_its_priority(
     monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")
     assert under_journal(os.environ, 2)
     assert not under_journal({"JOURNAL_STREAM": "1:2"}, 2)
-    root = logging.getLogger()
-    before = root.handlers[:], root.level
+    root, ours = logging.getLogger(), logging.getLogger("probed")
+    before = root.handlers[:], root.level, ours.level
     try:
         with open(2, "w", closefd=False) as stream:  # a descriptor
             monkeypatch.setattr("sys.stderr", stream)
@@ -171,6 +171,7 @@ def test_a_line_of_the_journal_has_its_priority(
             logging.getLogger("probed").warning("web: up -> down\nhttp.status")
             logging.getLogger("probed").info("told")
     finally:
-        root.handlers[:], level = before[0], before[1]
-        root.setLevel(level)
+        root.handlers[:] = before[0]
+        root.setLevel(before[1])
+        ours.setLevel(before[2])
     assert capfd.readouterr().err.splitlines() == [r"<4>web: up -> down\x0ahttp.status", "<6>told"]
