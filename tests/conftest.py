@@ -18,12 +18,15 @@ os.environ["PROBED_CONTROL"] = ""
 
 CI = os.environ.get("CI") == "true"
 PROGRAMS = {
+    "bubblewrap": ("bwrap",),
+    "buildah": ("buildah",),
     "bind9": ("named",),
     "chromium": ("chromium",),
     "dovecot-imapd": ("dovecot",),
     "faketime": ("faketime",),
     "iproute2": ("ip", "tc"),
     "kubernetes-client": ("kubectl",),
+    "mmdebstrap": ("mmdebstrap",),
     "nftables": ("nft",),
     "nginx": ("nginx",),
     "postfix": ("postfix", "postqueue"),
