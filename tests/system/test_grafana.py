@@ -8,7 +8,6 @@ import runpy
 import shutil
 import subprocess
 import time
-import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +33,11 @@ def dashboards(folder: Path) -> dict[str, dict[str, Any]]:
         path.stem: json.loads(path.read_text())
         for path in sorted((folder / "dashboards").glob("*.json"))
     }
+
+
+@pytest.fixture(scope="module")
+def preview(folder: Path) -> dict[str, Any]:
+    return runpy.run_path(str(folder / "preview.py"))
 
 
 def test_they_are_what_the_generator_writes(folder: Path) -> None:
@@ -183,8 +187,8 @@ def an_hour(text: str, now: float) -> str:
 
 @pytest.fixture(scope="module")
 def ask_prometheus(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Callable[[str], list[Any]]]:
+    tmp_path_factory: pytest.TempPathFactory, preview: dict[str, Any]
+) -> Iterator[Callable[..., list[Any]]]:
     """A Prometheus with an hour that was recorded of the demo, and that scrapes the demo now."""
     folder = tmp_path_factory.mktemp("grafana")
     command = [PROBED, "demo", "--break", "tls", "--break", "slow-ops", "--break", "undelivered"]
@@ -225,15 +229,9 @@ def ask_prometheus(
         base = f"http://127.0.0.1:{port}"
         wait_until(lambda: ask(f"{base}/-/ready")[0] == 200, "Prometheus")
 
-        def query(expr: str) -> list[Any]:
-            end = time.time()
-            asked = urllib.parse.urlencode(
-                {"query": expr, "start": end - HOUR, "end": end, "step": 60}
-            )
-            status, _, text = ask(f"{base}/api/v1/query_range?{asked}")
-            assert status == 200, f"{expr}: {text}"
-            result = json.loads(text)["data"]["result"]
-            return [one for one in result if any(value != "NaN" for _, value in one["values"])]
+        def query(expr: str, instant: bool = False) -> list[Any]:
+            result = preview["prometheus"](base, time.time())(preview["resolved"](expr), instant)
+            return [one for one in result if preview["numbers"](one)]
 
         wait_until(lambda: query('up{job="probed"} == 1'), "it scrapes the demo")
         yield query
@@ -249,16 +247,54 @@ def ask_prometheus(
 def test_every_query_finds_data(
     ask_prometheus: Callable[[str], list[Any]], dashboards: Any
 ) -> None:
-    empty = []
-    for name, panel in panels(dashboards):
-        for target in panel["targets"]:
-            expr = (
-                target["expr"].replace("$__rate_interval", "5m").replace("$__range", "1h")
-                .replace("$check", ".*").replace("$location", ".*").replace("$severity", ".*")
-            )  # fmt: skip
-            if not ask_prometheus(expr):
-                empty.append(f"{name}: {panel['title']}: {expr}")
+    empty = [
+        f"{name}: {panel['title']}: {target['expr']}"
+        for name, panel in panels(dashboards)
+        for target in panel["targets"]
+        if not ask_prometheus(target["expr"])
+    ]
     assert not empty, "\n".join(empty)
+
+
+@pytest.mark.debian("prometheus")
+def test_every_panel_is_drawn_in_the_preview(
+    ask_prometheus: Callable[..., list[Any]], dashboards: Any, preview: dict[str, Any]
+) -> None:
+    for name, dashboard in dashboards.items():
+        drawn = preview["page"](dashboard, ask_prometheus, time.time())
+        assert drawn.count("<section") == len(dashboard["panels"]), name
+        assert "No data" not in drawn, name
+
+
+def test_the_preview_shows_what_is_there_as_text_and_says_what_is_not(
+    dashboards: Any, preview: dict[str, Any]
+) -> None:
+    labels = {"probed_check": "<script>alert(1)</script>", "le": "0.1"}
+
+    def hostile(_: str, instant: bool) -> list[Any]:
+        return [{"metric": labels, "values": [[900.0, "0"], [960.0, "NaN"]]}]
+
+    def silent(_: str, instant: bool) -> list[Any]:
+        return []
+
+    for dashboard in dashboards.values():
+        assert "<script" not in preview["page"](dashboard, hostile, 1000.0)
+        assert preview["page"](dashboard, silent, 1000.0).count("No data") == len(
+            dashboard["panels"]
+        )
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (0.0034, "s", "3.4 ms"), (172800.0, "s", "2 d"), (-90.0, "s", "-1.5 min"), (0.0, "s", "0"),
+        (0.9951, "percentunit", "99.51 %"), (3 << 20, "bytes", "3 MiB"), (12.0, "rpm", "12/min"), (1500.0, "short", "1.5 k"),
+    ],
+)  # fmt: skip
+def test_numbers_have_their_unit(
+    preview: dict[str, Any], value: float, unit: str, text: str
+) -> None:
+    assert preview["shown"](value, unit) == text
 
 
 @pytest.mark.debian("prometheus")

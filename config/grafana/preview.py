@@ -1,0 +1,258 @@
+"""What a dashboard shows, without a Grafana: its file and its queries, drawn as a page that stands alone.
+
+    python config/grafana/preview.py http://127.0.0.1:9090 \
+        config/grafana/dashboards/probed-overview.json > overview.html
+
+Each panel has its place, its type, unit, thresholds and legend as the file says; all variables are All.
+It is for looking at a dashboard where it is written, and no replacement for Grafana.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+Series = list[dict[str, Any]]
+Query = Callable[[str, bool], Series]
+"""A query and whether it is of one instant, as Prometheus answers: `metric` and `values`."""
+ANY = {"$__rate_interval": "5m", "$__range": "1h", "$check": ".*", "$location": ".*", "$severity": ".*"}  # fmt: skip
+COLOURS = {"green": "#73bf69", "orange": "#ff9830", "red": "#f2495c", "blue": "#5794f2", "text": "#9a9da4"}  # fmt: skip
+PALETTE = ("#73bf69", "#f2cc0c", "#8ab8ff", "#ff780a", "#f2495c", "#5794f2", "#b877d9", "#705da0", "#37872d", "#fade2a")  # fmt: skip
+HOUR = 3600
+STEPS = 60
+STYLE = """
+body { background: #111217; color: #ccccdc; font: 12px/1.35 system-ui, sans-serif; margin: 12px }
+h1 { font-size: 18px; font-weight: 500; margin: 0 0 2px } p { margin: 0 0 10px; color: #9a9da4 }
+main { display: grid; grid-template-columns: repeat(24, 1fr); grid-auto-rows: 30px; gap: 8px }
+section { background: #181b1f; border: 1px solid #25272c; border-radius: 2px; padding: 6px 8px;
+  display: flex; flex-direction: column; overflow: hidden; min-width: 0 }
+h2 { font-size: 13px; font-weight: 500; margin: 0 0 4px; white-space: nowrap }
+svg { flex: 1; min-height: 0; width: 100% } footer { display: flex; flex-wrap: wrap; gap: 0 10px; max-height: 34px;
+  overflow: hidden; white-space: nowrap } i { display: inline-block; width: 10px; height: 3px; margin-right: 4px; vertical-align: 3px }
+.stat { flex: 1; display: flex; flex-wrap: wrap; align-items: center; justify-content: center; gap: 4px 18px;
+  font-size: 26px } .stat small { display: block; font-size: 11px; color: #9a9da4; text-align: center }
+table { border-collapse: collapse; width: 100% } td, th { text-align: left; padding: 2px 8px 2px 0; white-space: nowrap;
+  border-bottom: 1px solid #25272c; max-width: 260px; overflow: hidden; text-overflow: ellipsis }
+.rows { flex: 1; display: grid; grid-template-columns: max-content 1fr; gap: 3px 8px; align-items: center; overflow: hidden }
+.rows svg { height: 100%; max-height: 22px; min-height: 4px } .none { margin: auto; color: #9a9da4 }
+"""
+
+
+def resolved(expr: str) -> str:
+    """The query, with all variables All."""
+    return re.sub(r"\$\w+", lambda found: ANY[found[0]], expr)
+
+
+def prometheus(base: str, end: float) -> Query:
+    """Ask a Prometheus, of the hour before `end`."""
+
+    def query(expr: str, instant: bool) -> Series:
+        when = {"time": end} if instant else {"start": end - HOUR, "end": end, "step": HOUR / STEPS}
+        url = f"{base}/api/v1/query{'' if instant else '_range'}"
+        answer = httpx2.get(url, params={"query": expr, **when}, timeout=20).raise_for_status()
+        return [
+            {"metric": one["metric"], "values": one.get("values") or [one["value"]]}
+            for one in answer.json()["data"]["result"]
+        ]
+
+    return query
+
+
+def shown(value: float, unit: str) -> str:
+    """A number in its unit, for people."""
+    if unit == "percentunit":
+        return f"{value * 100:.4g} %"
+    for each, factor, name in (
+        ("s", 86400, "d"), ("s", 3600, "h"), ("s", 60, "min"), ("s", 1, "s"), ("s", 1e-3, "ms"), ("s", 1e-6, "µs"),
+        ("bytes", 1 << 20, "MiB"), ("bytes", 1 << 10, "KiB"), ("short", 1e6, "M"), ("short", 1e3, "k"),
+    ):  # fmt: skip
+        if unit == each and abs(value) >= factor:
+            return f"{value / factor:.3g} {name}"
+    return f"{value:.3g}{'/min' if unit in {'rpm', 'cpm'} else ''}"
+
+
+def named(target: Mapping[str, Any], labels: Mapping[str, str]) -> str:
+    """The legend of a series."""
+    template = target.get("legendFormat", "__auto")
+    if template == "__auto":
+        return ", ".join(f"{key}={text}" for key, text in labels.items()) or "value"
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: labels.get(found[1], ""), template).strip()
+
+
+def judged(value: float, defaults: Mapping[str, Any]) -> tuple[str, str]:
+    """Text and colour, by mappings and thresholds."""
+    for mapping in defaults["mappings"]:
+        if mapping["type"] == "value" and (found := mapping["options"].get(f"{value:g}")):
+            return found["text"], COLOURS[found["color"]]
+    steps = defaults["thresholds"]["steps"]
+    colour = next(s["color"] for s in reversed(steps) if s["value"] is None or value >= s["value"])
+    return shown(value, defaults["unit"]), COLOURS[colour]
+
+
+def numbers(series: Mapping[str, Any]) -> list[tuple[float, float]]:
+    """What a series has that is a number, by time."""
+    return [(at, n) for at, text in series["values"] if math.isfinite(n := float(text))]
+
+
+def answers(panel: Mapping[str, Any], query: Query) -> list[tuple[str, dict[str, str], list[Any]]]:
+    """Legend, labels and points of each series that has any."""
+    return [
+        (named(target, one["metric"]), one["metric"], points)
+        for target in panel["targets"]
+        for one in query(resolved(target["expr"]), target["instant"])
+        if (points := numbers(one))
+    ]
+
+
+# --- a panel of each type --------------------------------------------------------------------------------
+
+
+def stat(panel: Mapping[str, Any], query: Query, _end: float) -> Iterator[str]:
+    yield '<div class="stat">'
+    found = answers(panel, query)
+    for legend, _, points in found:
+        text, colour = judged(points[-1][1], panel["fieldConfig"]["defaults"])
+        below = f"<small>{escape(legend)}</small>" if len(found) > 1 else ""
+        yield f'<div style="color:{colour}">{escape(text)}{below}</div>'
+    yield "</div>"
+
+
+def timeseries(panel: Mapping[str, Any], query: Query, end: float) -> Iterator[str]:
+    defaults = panel["fieldConfig"]["defaults"]
+    found = answers(panel, query)
+    stacked = "stacking" in defaults["custom"]
+    under: dict[float, float] = {}
+    drawn: list[tuple[str, list[tuple[float, float, float]]]] = []
+    for legend, _, points in found:
+        track = []
+        for at, value in points:
+            low = under.get(at, 0.0) if stacked else 0.0
+            under[at] = low + value
+            track.append((at, low, low + value))
+        drawn.append((legend, track))
+    values = [high for _, track in drawn for _, _, high in track]
+    top, bottom = max([*values, 0.0]) or 1.0, min([*values, 0.0])
+
+    def point(at: float, value: float) -> str:
+        x = (at - end + HOUR) / HOUR * 1000
+        return f"{x:.0f},{100 - (value - bottom) / (top - bottom) * 96:.1f}"
+
+    yield '<svg viewBox="0 0 1000 100" preserveAspectRatio="none">'
+    for part in (0.25, 0.5, 0.75, 1.0):
+        yield f'<path d="M0 {100 - 96 * part}H1000" stroke="#2c2f36" vector-effect="non-scaling-stroke"/>'
+    for number, (_, track) in enumerate(drawn):
+        colour = PALETTE[number % len(PALETTE)]
+        for run in without_gaps(track):
+            path = " ".join(point(at, high) for at, _, high in run)
+            if stacked:
+                path += " " + " ".join(point(at, low) for at, low, _ in reversed(run))
+                yield f'<polygon points="{path}" fill="{colour}" fill-opacity=".7"/>'
+            else:
+                yield (
+                    f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5"'
+                    ' vector-effect="non-scaling-stroke"/>'
+                )
+    yield f"</svg><footer><span>max {escape(shown(top, defaults['unit']))}</span>"
+    for number, (legend, _) in enumerate(drawn):
+        yield f'<span><i style="background:{PALETTE[number % len(PALETTE)]}"></i>{escape(legend)}</span>'
+    yield "</footer>"
+
+
+def without_gaps(track: Sequence[tuple[float, float, float]]) -> Iterator[list[Any]]:
+    """A line ends where a point is missing."""
+    run: list[tuple[float, float, float]] = []
+    for one in track:
+        if run and one[0] - run[-1][0] > 1.5 * HOUR / STEPS:
+            yield run
+            run = []
+        run.append(one)
+    yield run
+
+
+def timeline(panel: Mapping[str, Any], query: Query, end: float) -> Iterator[str]:
+    yield '<div class="rows">'
+    for legend, _, points in answers(panel, query):
+        yield f'<span>{escape(legend)}</span><svg viewBox="0 0 60 1" preserveAspectRatio="none">'
+        for at, value in points:
+            text, colour = judged(value, panel["fieldConfig"]["defaults"])
+            x = (at - end + HOUR) / HOUR * STEPS
+            yield f'<rect x="{x:.2f}" width="1.05" height="1" fill="{colour}"><title>{escape(text)}</title></rect>'
+        yield "</svg>"
+    yield "</div>"
+
+
+def table(panel: Mapping[str, Any], query: Query, _end: float) -> Iterator[str]:
+    found = answers(panel, query)
+    hidden = {"job", "instance", "__name__"}
+    columns = list(dict.fromkeys(k for _, labels, _ in found for k in labels if k not in hidden))
+    head = "".join(f"<th>{escape(column)}</th>" for column in [*columns, "Value"])
+    yield f"<table><tr>{head}</tr>"
+    for _, labels, points in found:
+        said, colour = judged(points[-1][1], panel["fieldConfig"]["defaults"])
+        cells = "".join(f"<td>{escape(labels.get(column, ''))}</td>" for column in columns)
+        yield f'<tr>{cells}<td style="color:{colour}">{escape(said)}</td></tr>'
+    yield "</table>"
+
+
+def heatmap(panel: Mapping[str, Any], query: Query, end: float) -> Iterator[str]:
+    buckets = sorted(
+        (float(labels["le"]), dict(points)) for _, labels, points in answers(panel, query)
+    )
+    below: dict[float, float] = {}
+    cells: list[tuple[float, int, float]] = []
+    used: set[int] = set()
+    for row, (_, points) in enumerate(buckets):
+        for at, value in points.items():
+            if (count := value - below.get(at, 0.0)) > 1e-9:
+                cells.append((at, row, count))
+                used.add(row)
+        below = points
+    if not cells:
+        return
+    low, high = min(used), max(used)
+    most = max(count for *_, count in cells)
+    yield f'<svg viewBox="0 0 {STEPS} {high - low + 1}" preserveAspectRatio="none">'
+    for at, row, count in cells:
+        x = (at - end + HOUR) / HOUR * STEPS
+        yield (
+            f'<rect x="{x:.2f}" y="{high - row}" width=".95" height=".95" fill="#5794f2"'
+            f' fill-opacity="{0.15 + 0.85 * count / most:.2f}"/>'
+        )
+    unit = panel["fieldConfig"]["defaults"]["unit"]
+    ends = f"{shown(buckets[low][0], unit)} to {shown(buckets[high][0], unit)}"
+    yield f"</svg><footer><span>buckets up to {escape(ends)}</span></footer>"
+
+
+DRAW = {"stat": stat, "timeseries": timeseries, "state-timeline": timeline, "table": table, "heatmap": heatmap}  # fmt: skip
+
+
+def page(dashboard: Mapping[str, Any], query: Query, end: float) -> str:
+    """The dashboard as HTML. A panel without data says so."""
+    title, description = escape(dashboard["title"]), escape(dashboard["description"])
+    head = f"<!doctype html><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>"
+    parts = [f"{head}<h1>{title}</h1><p>{description}</p><main>"]
+    for panel in dashboard["panels"]:
+        grid = panel["gridPos"]
+        place = f"grid-column:{grid['x'] + 1}/span {grid['w']};grid-row:{grid['y'] + 1}/span {grid['h']}"
+        drawn = "".join(DRAW[panel["type"]](panel, query, end))
+        if not re.search("<(rect|polyline|polygon|td|div style)", drawn):
+            drawn = '<div class="none">No data</div>'
+        parts.append(
+            f'<section style="{place}" title="{escape(panel["description"])}"><h2>{escape(panel["title"])}</h2>{drawn}</section>'
+        )
+    return "".join([*parts, "</main>"])
+
+
+if __name__ == "__main__":
+    now = time.time()
+    document = json.loads(Path(sys.argv[2]).read_text())
+    sys.stdout.write(page(document, prometheus(sys.argv[1], now), now))
