@@ -113,6 +113,12 @@ class Probe(BaseModel, ABC):
         """
         return None
 
+    def worth_repeating(self, memory: MutableMapping[str, Any], now: float) -> bool:  # noqa: ARG002
+        """Whether a failed run that left this `memory` can be confirmed by a second one at once. A kind
+        whose steps have a cadence of their own says False where it would ask nothing.
+        """
+        return True
+
 
 class Run(Recorder):
     """One execution of a check, and the handle that the probe writes to.

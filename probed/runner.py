@@ -93,7 +93,8 @@ class Runner:
         """Run the check; confirm a failure at once, on fresh connections, as often as it says.
 
         One deadline covers all attempts: a failure is confirmed while as much time is left as it
-        took. A run that used up its deadline has watched for that long, and is not repeated.
+        took. A run that used up its deadline has watched for that long, and is not repeated; nor is one
+        whose kind would ask nothing new.
 
         `sampled` decides from the trace id whether a first attempt's trace is kept in any case; a
         confirmation's always is. The result is the last attempt's; the others stand in `previous`.
@@ -104,6 +105,8 @@ class Runner:
         for _ in range(check.confirm):
             left = ends - self.clock.monotonic()
             if result.outcome is not Outcome.FAILED or left < result.duration_s:
+                break
+            if not check.probe.worth_repeating(memory, self.clock.time()):
                 break
             confirmation = await self._once(check, left, memory, lambda _: True)
             result = confirmation._replace(previous=result)

@@ -215,6 +215,16 @@ async def test_a_failure_is_confirmed_at_once_and_both_attempts_stay_visible() -
     assert result.labels == {"team": "a"}
 
 
+async def test_a_run_that_would_ask_nothing_new_is_not_confirmed() -> None:
+    class Once(Scripted):
+        def worth_repeating(self, memory: object, now: float) -> bool:
+            return not memory and now < 0
+
+    once_only = Once(script=lambda run: run.fail(Reason.HTTP_STATUS))
+    result = await runner().run(Check("web", once_only, timeout=1.0, confirm=1))
+    assert (result.outcome, result.attempts) == (Outcome.FAILED, 1)
+
+
 async def test_a_confirmation_that_is_ok_makes_the_run_ok_and_keeps_the_first_attempt() -> None:
     runs: list[Run] = []
 

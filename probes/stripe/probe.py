@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from functools import cached_property
 from hashlib import sha256
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 
 from probed import Probe, Run, Tls, Url
 from probes.stripe import measures
 from probes.stripe.budget import FLOOR, PERMISSIONS, remarks
+from probes.stripe.memory import Memory
 from probes.stripe.reasons import StripeReason
 from probes.stripe.settings import LIVE, Drift, Events, Slow, Steps, Webhook, read_base, read_key
 
@@ -115,6 +116,11 @@ class StripeProbe(Probe):
     def fingerprint(self) -> str:
         """The settings but for their secrets: what was found under others is forgotten."""
         return sha256(self.model_dump_json().encode()).hexdigest()[:16]
+
+    def worth_repeating(self, memory: MutableMapping[str, Any], now: float) -> bool:
+        from probes.stripe.rounds import due  # noqa: PLC0415  # a run was before it
+
+        return bool(due(self, Memory(memory, self.fingerprint, now)))
 
     async def probe(self, run: Run) -> None:
         from probes.stripe.rounds import run_round  # noqa: PLC0415  # with the first run

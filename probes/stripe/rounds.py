@@ -39,6 +39,15 @@ HOLD = 3600.0
 """Seconds for which Stripe is left alone at most, once it has asked for it."""
 
 
+def due(probe: StripeProbe, memory: Memory) -> list[str]:
+    """The steps that are run now. While Stripe wants to be left alone, none with the key."""
+    return [
+        name
+        for name, every in probe.cadences.items()
+        if memory.due(name, every) and not (memory.held and name in KEYED)
+    ]
+
+
 class Round:
     """The steps of one run."""
 
@@ -52,13 +61,12 @@ class Round:
 
     async def go(self) -> None:
         probe, memory = self._probe, self._memory
-        due = [name for name, every in probe.cadences.items() if memory.due(name, every)]
+        names = due(probe, memory)
         async with anyio.create_task_group() as tasks:
             for name in OPEN:
-                if name in due:
+                if name in names:
                     tasks.start_soon(self._kept, name, OPEN[name])
-            if not memory.held:
-                tasks.start_soon(self._with_the_key, [name for name in KEYED if name in due])
+            tasks.start_soon(self._with_the_key, [name for name in KEYED if name in names])
         await self._whose_secret()
         memory.save()
         self._tell()

@@ -7,8 +7,12 @@ from typing import Any
 
 import pytest
 
+from probed.config import Check
 from probed.model import Outcome
-from probed.testing.fake_stripe import FakeStripe
+from probed.net import Network
+from probed.runner import Runner
+from probed.testing.fake_stripe import KEY, FakeStripe
+from probes.stripe import StripeProbe
 
 pytestmark = pytest.mark.anyio
 STEPS = {"reach": "1m", "api": "5m", "events": "15m"}
@@ -79,6 +83,27 @@ async def test_a_failure_is_looked_at_again_at_once_and_then_at_its_cadence(
     fake.faults.clear()
     result = await asked(memory=memory, clock=wall, steps={**STEPS, "endpoints": None})
     assert result.outcome is Outcome.OK, result.findings
+
+
+async def test_a_failure_is_confirmed_where_something_would_be_asked_and_only_there(
+    fake: FakeStripe, wall: Any
+) -> None:
+    fake.event("invoice.paid", age=7200.0, pending=1)
+    settings: dict[str, Any] = {
+        "mode": "test", "key": KEY, "api_base": fake.base, "events": {"failed": 1},
+        "steps": {**STEPS, "api": None, "endpoints": None, "drift": None, "webhook": None},
+    }  # fmt: skip
+    check = Check("stripe", StripeProbe(**settings), timeout=2.0, confirm=1)
+    runner = Runner(Network(), clock=wall)
+    memory: dict[str, Any] = {}
+    attempts = []
+    for _ in range(17):
+        result = await runner.run(check, memory=memory)
+        assert result.outcome is Outcome.FAILED
+        assert result.phases, "the last attempt asked nothing"
+        attempts.append(result.attempts)
+        wall.now += 60.0
+    assert attempts == [2] + [1] * 16
 
 
 async def test_a_step_that_learned_nothing_is_run_again_each_time(
