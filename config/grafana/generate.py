@@ -7,7 +7,7 @@ series, hence the join in `here`.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,20 @@ _YES = [
     {
         "type": "value",
         "options": {"1": {"text": "yes", "color": GREEN}, "0": {"text": "no", "color": RED}},
+    }
+]
+
+
+OUTCOMES = ("ok", "degraded", "failed", "unknown")
+_OUTCOMES = [
+    {
+        "type": "value",
+        "options": {
+            str(code): {"text": name, "color": colour}
+            for code, (name, colour) in enumerate(
+                zip(OUTCOMES, (GREEN, AMBER, RED, GREY), strict=True)
+            )
+        },
     }
 ]
 
@@ -123,15 +137,31 @@ def states(title: str, description: str, expr: str, legend: str, **more: Any) ->
     )  # fmt: skip
 
 
-def rows(title: str, description: str, *targets: dict[str, Any], **more: Any) -> dict[str, Any]:
+def rows(
+    title: str, description: str, columns: Mapping[str, tuple[str, dict[str, Any]]], **more: Any
+) -> dict[str, Any]:  # fmt: skip
+    """A row for each check: `columns` are queries by their heading, with what the values of one are
+    shown by (`unit`, `thresholds`, `mappings`).
+    """
     more.setdefault("width", WIDTH)
-    return panel(
-        "table", title, description, *targets, link=DETAIL,
+    names = {f"Value #{chr(65 + n)}": heading for n, heading in enumerate(columns)}
+    headings = names if len(columns) > 1 else {"Value": next(iter(columns))}
+    hidden = ["Time", "job", "instance", *(f"Time {n}" for n in range(1, len(columns) + 1))]
+    found = panel(
+        "table", title, description, *(target(expr, table=True) for expr, _ in columns.values()), link=DETAIL,
         transformations=[
-            {"id": "merge", "options": {}},
-            {"id": "organize", "options": {"excludeByName": dict.fromkeys(["Time", "job", "instance"], True)}},
+            {"id": "joinByField", "options": {"byField": "probed_check", "mode": "outer"}},
+            {"id": "organize", "options": {
+                "excludeByName": dict.fromkeys(hidden, True),
+                "renameByName": {**headings, "probed_check": "check", "probed_probe": "kind", "error_type": "why"}}},
         ], **more,
     )  # fmt: skip
+    found["fieldConfig"]["overrides"] = [
+        {"matcher": {"id": "byName", "options": heading},
+         "properties": [{"id": name, "value": value} for name, value in shown.items()]}
+        for heading, (_, shown) in columns.items()
+    ]  # fmt: skip
+    return found
 
 
 def heat(title: str, description: str, metric: str, *more: str) -> dict[str, Any]:
@@ -143,11 +173,14 @@ def heat(title: str, description: str, metric: str, *more: str) -> dict[str, Any
     )  # fmt: skip
 
 
-def variable(name: str, label: str, query: str, *, several: bool = True) -> dict[str, Any]:
+def variable(
+    name: str, label: str, query: str, *, several: bool = True, listed: bool = False
+) -> dict[str, Any]:
+    """`listed`: All is what the list has. Else it is anything, also what has no such label."""
     return {
         "type": "query", "name": name, "label": label, "datasource": PROMETHEUS, "refresh": 2, "sort": 1,
         "query": {"query": query, "refId": name}, "definition": query, "multi": several,
-        "includeAll": several, "allValue": ".*" if several else None,
+        "includeAll": several, "allValue": ".*" if several and not listed else None,
         "current": {"text": "All", "value": "$__all"} if several else {},
     }  # fmt: skip
 
@@ -174,7 +207,13 @@ def dashboard(
             variable("severity", "Severity", "label_values(probed_check_info, severity)")
         )
         variables.append(
-            variable("check", "Check", f"label_values({info}, probed_check)", several=several)
+            variable(
+                "check",
+                "Check",
+                f"label_values({info}, probed_check)",
+                several=several,
+                listed=True,
+            )
         )
     return {
         "uid": f"probed-{name}", "title": title, "description": description, "tags": ["probed"],
@@ -209,12 +248,41 @@ def reasons() -> dict[str, Any]:
     )  # fmt: skip
 
 
-def budget(window: str = "$__range") -> str:
+def errors(window: str = "$__range") -> str:
     failed = f'sum by (probed_check) (increase(probed_check_runs_total{{{CHECK}, probed_outcome="failed"}}[{window}]))'
     judged = f'sum by (probed_check) (increase(probed_check_runs_total{{{CHECK}, probed_outcome!="unknown"}}[{window}]))'
-    return f"1 - {failed} / ({judged} > 0)"
+    return f"{failed} / ({judged} > 0)"
 
 
+def outcomes(metric: str, by: str, label: str = "probed_outcome") -> str:
+    """A number for the outcome, as `_OUTCOMES` has them: of that which is 1, or the only one there is."""
+    series = [of(metric, f'{label}="{name}"') for name in OUTCOMES]
+    if label == "probed_outcome":
+        series = [f"({one} == 1)" for one in series]
+    codes = [f"0 * {one} + {code}" for code, one in enumerate(series)]
+    return f"max by ({by}) ({' or '.join(codes)})"
+
+
+def steps(*found: tuple[float | None, str]) -> dict[str, Any]:
+    return {
+        "mode": "absolute",
+        "steps": [{"value": value, "color": colour} for value, colour in found],
+    }
+
+
+COLOURED = {"custom.cellOptions": {"type": "color-text"}}
+_FAILED = f'increase(probed_check_runs_total{{{CHECK}, probed_outcome="failed"}}[$__range])'
+_DOWN = f"(min by (probed_check) ({of('probed_check_up')}) == 0)"
+_NAMED = "topk by (probed_check) (1, group by (probed_check, target, severity, probed_probe) (probed_check_info))"
+_IS_DOWN = f"{_DOWN} * on (probed_check) group_left (target, severity, probed_probe) {_NAMED}"
+_GOOD_AGO = (
+    f"time() - (max by (probed_check) ({of('probed_check_last_success_timestamp_seconds')}) > 0)"
+)
+_WORST = f"topk by (probed_check) (1, sum by (probed_check, error_type) ({_FAILED}) > 0)"
+_BUDGET = (
+    "(probed:check_budget:ratio"
+    " or on (probed_check) (0 * group by (probed_check) (probed_check_info) + 0.01))"
+)
 DEGRADED, UNKNOWN = 'probed_outcome="degraded"', 'probed_outcome="unknown"'
 OVERVIEW = [
     number("Down", "Checks whose verdict is down.",
@@ -232,26 +300,29 @@ OVERVIEW = [
            unit="percentunit", steps=RATIO),
     number("Probers", "Daemons that are seen.", target("count(probed_build_info)")),
     verdicts(12),
-    rows("What is not up", "Worst first, by severity. Click on a check for its details.",
-         target(f"(min by (probed_check) ({of('probed_check_up')}) == 0)"
-                " * on (probed_check) group_left (target, severity, probed_probe) probed_check_info", table=True),
-         mappings=_VERDICTS),
+    rows("What is not up", "Its last good run, and what its runs fail of most.",
+         {"verdict": (_IS_DOWN, {"mappings": _VERDICTS, **COLOURED}),
+          "last good run, ago": (f"{_GOOD_AGO} and on (probed_check) {_DOWN}", {"unit": "s"}),
+          "failed runs": (f"{_WORST} and on (probed_check) {_DOWN}", {"decimals": 0})}),
     reasons(),
     lines("Availability", "The part of the runs that were good, of those that could be judged.",
-          target(budget("1h"), "{{probed_check}}"), unit="percentunit", steps=RATIO),
-    rows("Error budget", "The part of the runs in the time that is shown that were good; the budget of an "
-         "objective of 99 % is gone at 0.99.", target(budget(), table=True), unit="percentunit", steps=RATIO, width=12),
+          target(f"1 - {errors('1h')}", "{{probed_check}}"), unit="percentunit", steps=RATIO),
+    rows("Error budget", "What is left of it, of the time that is shown: 1 - `objective` of the check, where the rules of "
+         "its configuration are loaded, else 1 %.",
+         {"left": (f"clamp_min(1 - ({errors()}) / on (probed_check) {_BUDGET}, 0)",
+                   {"unit": "percentunit", "thresholds": steps((None, RED), (0.001, AMBER), (0.5, GREEN)), **COLOURED})},
+         width=12),
     rows("Certificates", "Time until the certificate that ends first.",
-         target(f"min by (probed_check) ({of('probed_tls_certificate_not_after_seconds')}) - time()", table=True),
-         unit="s", steps=[(None, RED), (604800, AMBER), (1814400, GREEN)], width=12),
+         {"ends in": (f"min by (probed_check) ({of('probed_tls_certificate_not_after_seconds')}) - time()",
+                      {"unit": "s", "thresholds": steps((None, RED), (604800, AMBER), (1814400, GREEN)), **COLOURED})},
+         width=12),
 ]  # fmt: skip
 
 DETAILS = [
     states("Verdict", "After thresholds and confirmation.", f"min by (probed_check) ({of('probed_check_up')})",
            "{{probed_check}}", height=4),
-    states("Outcome of the runs", "1 for the outcome of the last run.",
-           f"max by (probed_outcome) ({of('probed_check_outcome')}) == 1", "{{probed_outcome}}", height=6,
-           mappings=[{"type": "value", "options": {"1": {"text": "so", "color": "blue"}}}]),
+    states("Outcome of the runs", "Of the last run; the verdict follows after `fail_after` of them.",
+           outcomes("probed_check_outcome", "probed_check"), "{{probed_check}}", height=4, mappings=_OUTCOMES),
     stacked("Phases", "How long each step of the last run took: which part is slow.",
             target(f"max by (probed_phase) ({of('probed_check_phase_duration_seconds')})", "{{probed_phase}}"), unit="s"),
     heat("Time of the runs", "Each dot is a run whose trace is kept: click on it.", "probed_check_duration_seconds"),
@@ -283,10 +354,10 @@ GATEWAY = [
     states("Upstreams, asked directly", "Is it the backend, or the way through the gateway? Step 2 of the playbook.",
            f"min by (probed_check, upstream) ({of('probed_gateway_upstream_up')})", "{{probed_check}} {{upstream}}", height=6),
     states("Components", "What the health document says of each.",
-           f"max by (component, state) ({of('probed_gateway_component_status')}) == 1", "{{component}} {{state}}",
-           mappings=[{"type": "value", "options": {"1": {"text": "so", "color": "blue"}}}], height=8),
+           outcomes("probed_gateway_component_status", "component", "state"), "{{component}}",
+           mappings=_OUTCOMES, height=8),
     number("Open circuit breakers", "Of all components.",
-           target(f"sum({of('probed_gateway_circuit_open')})"), steps=DOWN, width=6, height=8),
+           target(f"sum(max by (probed_check) ({of('probed_gateway_circuit_open')}))"), steps=DOWN, width=12, height=8),
     heat("Requests", "Time of the HTTP requests.", "http_client_request_duration_seconds"),
     lines("Size of the answers", "A body that shrinks may be an error page.",
           target(f"max by (probed_check) ({of('probed_http_response_body_size_bytes')})", "{{probed_check}}"), unit="bytes"),
@@ -311,16 +382,16 @@ MONGODB = [
           target(f"max by (db_namespace) ({of('probed_mongodb_slow_operation_duration_max_seconds')})", "{{db_namespace}}"), unit="s"),
     lines("Waiting for locks", "Operations that wait.",
           target(f"max by (server_address, server_port) ({of('probed_mongodb_operation_lock_waiting')})", NODE)),
+    reasons(),
     states("Members of the replica set", "How many are in each state.",
            f"max by (mongodb_replica_set_member_state) ({of('mongodb_replica_set_member_count')}) > 0",
            "{{mongodb_replica_set_member_state}}", mappings=[], height=6),
     number("Profiler", "0: slow operations are not seen.",
            target(f"min by (db_namespace) ({of('probed_mongodb_profiler_level')})", "{{db_namespace}}"),
-           steps=[(None, AMBER), (1, GREEN)], width=6),
+           steps=[(None, AMBER), (1, GREEN)], width=6, height=8),
     lines("Time of our own commands", "What watching costs.",
           target("histogram_quantile(0.9, sum by (le, db_operation_name) (" + rate("db_client_operation_duration_seconds_bucket") + "))",
                  "{{db_operation_name}}"), unit="s", width=18),
-    reasons(),
 ]  # fmt: skip
 
 EMAIL = [
@@ -339,25 +410,23 @@ EMAIL = [
     number("Certificates of the relays", "Time that is left.",
            target(f"min by (smtp_relay) ({of('probed_smtp_certificate_not_after_seconds')}) - time()", "{{smtp_relay}}"),
            unit="s", steps=[(None, RED), (604800, AMBER), (1814400, GREEN)], width=12, height=8),
-    states("SPF, DKIM, DMARC", "1 for the outcome that each part came to.",
-           f"max by (check, subject, probed_outcome) ({of('probed_email_auth_status')}) == 1",
-           "{{check}} {{subject}} {{probed_outcome}}",
-           mappings=[{"type": "value", "options": {"1": {"text": "so", "color": "blue"}}}], height=9),
+    states("SPF, DKIM, DMARC", "The outcome that each part came to.",
+           outcomes("probed_email_auth_status", "check, subject"), "{{check}} {{subject}}", mappings=_OUTCOMES, height=9),
     lines("SPF lookups", "Of 10; `spf.tree` of a run says which include costs what.",
           target(f"max by (probed_check) ({of('probed_spf_terms')})", "{{probed_check}}"),
           target(f"max by (include) ({of('probed_spf_include_terms')})", "{{include}}"),
           steps=[(None, GREEN), (9, AMBER), (11, RED)]),
-    states("SPF for our senders", "1 for the result that it comes to.",
-           f"max by (sender, result) ({of('probed_spf_sender_result')}) == 1", "{{sender}} {{result}}",
-           mappings=[{"type": "value", "options": {"1": {"text": "so", "color": "blue"}}}], height=6),
     lines("DNS", "The 90th percentile of a query, by who was asked.",
           target("histogram_quantile(0.9, sum by (le, vantage) (" + rate("probed_dns_query_duration_seconds_bucket") + "))",
                  "{{vantage}}"), unit="s"),
+    states("SPF for our senders", "1 for the result that it comes to.",
+           f"max by (sender, result) ({of('probed_spf_sender_result')}) == 1", "{{sender}} {{result}}",
+           mappings=[{"type": "value", "options": {"1": {"text": "so", "color": "blue"}}}], height=6),
     number("Records that changed", "In the time that is shown.",
            target(f"sum(increase(probed_email_auth_record_changes_total{{{CHECK}}}[$__range]))"),
            steps=[(None, GREEN), (1, AMBER)], width=6, height=8),
     lines("Mail that waits", "In the queue.",
-          target(f"sum by (queue) ({of('probed_email_queue_depth')})", "{{queue}}"), width=6),
+          target(f"max by (queue) ({of('probed_email_queue_depth')})", "{{queue}}"), width=6),
     lines("The oldest mail that waits", "How long already.",
           target(f"max by (queue) ({of('probed_email_queue_oldest_age_seconds')})", "{{queue}}"), unit="s"),
     lines("Round trip", "From the relay to the mailbox.",
@@ -377,7 +446,7 @@ STRIPE = [
     number("Enabled endpoints", "0: nobody is told of anything.",
            target(f"min({of('probed_stripe_endpoints_enabled')})"), steps=[(None, RED), (1, GREEN)], width=6),
     lines("What our webhook endpoint answers", "`reject` must be 400, `signed` 2xx: else a wrong secret, or no check of it.",
-          target(f"max by (kind) ({of('probed_stripe_webhook_response_status_code')})", "{{kind}}")),
+          target(f"max by (event) ({of('probed_stripe_webhook_response_status_code')})", "{{event}}")),
     lines("Deliveries that arrive", "The part of the attempts.",
           target(f"min by (probed_check) ({of('probed_stripe_webhook_success_ratio')})", "{{probed_check}}"),
           unit="percentunit", steps=[(None, RED), (0.9, AMBER), (0.99, GREEN)]),
@@ -386,7 +455,7 @@ STRIPE = [
     lines("Subscriptions", "Difference between Stripe's and the application's.",
           target(f"max by (probed_check) ({of('probed_stripe_sync_difference')})", "{{probed_check}}")),
     lines("Clocks", "Against Stripe's: a wrong one fails signatures.",
-          target(f"max by (probed_check, peer) ({of('probed_clock_skew_seconds')})", "{{probed_check}} {{peer}}"), unit="s"),
+          target(f"max by (probed_check, server) ({of('probed_clock_skew_seconds')})", "{{probed_check}} {{server}}"), unit="s"),
     lines("Age of each step's result", "Steps have a cadence of their own.",
           target(f"max by (step) ({of('probed_stripe_step_age_seconds')})", "{{step}}"), unit="s"),
     lines("Reads", "A minute, of the account's allocation.",

@@ -1,9 +1,10 @@
 """What a dashboard shows, without a Grafana: its file and its queries, drawn as a page that stands alone.
 
     python config/grafana/preview.py http://127.0.0.1:9090 \
-        config/grafana/dashboards/probed-overview.json > overview.html
+        config/grafana/dashboards/probed-check.json check=gateway > check.html
 
-Each panel has its place, its type, unit, thresholds and legend as the file says; all variables are All.
+Each panel has its place, its type, unit, thresholds and legend as the file says; what is not said of variables
+is All.
 It is for looking at a dashboard where it is written, and no replacement for Grafana.
 """
 
@@ -24,7 +25,7 @@ import httpx2
 Series = list[dict[str, Any]]
 Query = Callable[[str, bool], Series]
 """A query and whether it is of one instant, as Prometheus answers: `metric` and `values`."""
-ANY = {"$__rate_interval": "5m", "$__range": "1h", "$check": ".*", "$location": ".*", "$severity": ".*"}  # fmt: skip
+TIMES = {"__rate_interval": "5m", "__range": "1h"}
 COLOURS = {"green": "#73bf69", "orange": "#ff9830", "red": "#f2495c", "blue": "#5794f2", "text": "#9a9da4"}  # fmt: skip
 PALETTE = ("#73bf69", "#f2cc0c", "#8ab8ff", "#ff780a", "#f2495c", "#5794f2", "#b877d9", "#705da0", "#37872d", "#fade2a")  # fmt: skip
 HOUR = 3600
@@ -47,9 +48,27 @@ table { border-collapse: collapse; width: 100% } td, th { text-align: left; padd
 """
 
 
-def resolved(expr: str) -> str:
-    """The query, with all variables All."""
-    return re.sub(r"\$\w+", lambda found: ANY[found[0]], expr)
+def resolved(expr: str, values: Mapping[str, str]) -> str:
+    """The query, with what its variables stand for."""
+    return re.sub(r"\$(\w+)", lambda found: values[found[1]], expr)
+
+
+def variables(
+    dashboard: Mapping[str, Any], query: Query, wanted: Mapping[str, str]
+) -> dict[str, str]:
+    """What each variable stands for: what is wanted, else All, or the first where it can be but one."""
+    values = dict(TIMES)
+    for one in dashboard["templating"]["list"]:
+        if one["type"] != "query":
+            continue
+        found = re.fullmatch(r"label_values\((.*), (\w+)\)", one["definition"])
+        assert found is not None, one["definition"]
+        answer = query(resolved(found[1], values), True)
+        options = sorted({name for each in answer if (name := each["metric"].get(found[2]))})
+        every = one["allValue"] or "|".join(map(re.escape, options))
+        chosen = every if one["multi"] else "".join(options[:1])
+        values[one["name"]] = wanted.get(one["name"], chosen).replace("\\", "\\\\")
+    return values
 
 
 def prometheus(base: str, end: float) -> Query:
@@ -108,7 +127,7 @@ def answers(panel: Mapping[str, Any], query: Query) -> list[tuple[str, dict[str,
     return [
         (named(target, one["metric"]), one["metric"], points)
         for target in panel["targets"]
-        for one in query(resolved(target["expr"]), target["instant"])
+        for one in query(target["expr"], target["instant"])
         if (points := numbers(one))
     ]
 
@@ -191,15 +210,36 @@ def timeline(panel: Mapping[str, Any], query: Query, end: float) -> Iterator[str
 
 
 def table(panel: Mapping[str, Any], query: Query, _end: float) -> Iterator[str]:
-    found = answers(panel, query)
-    hidden = {"job", "instance", "__name__"}
-    columns = list(dict.fromkeys(k for _, labels, _ in found for k in labels if k not in hidden))
-    head = "".join(f"<th>{escape(column)}</th>" for column in [*columns, "Value"])
-    yield f"<table><tr>{head}</tr>"
-    for _, labels, points in found:
-        said, colour = judged(points[-1][1], panel["fieldConfig"]["defaults"])
-        cells = "".join(f"<td>{escape(labels.get(column, ''))}</td>" for column in columns)
-        yield f'<tr>{cells}<td style="color:{colour}">{escape(said)}</td></tr>'
+    """Joined by the check, as the panel's transformations say."""
+    organized = panel["transformations"][1]["options"]
+    defaults = panel["fieldConfig"]["defaults"]
+    shows = {
+        one["matcher"]["options"]: {each["id"]: each["value"] for each in one["properties"]}
+        for one in panel["fieldConfig"]["overrides"]
+    }
+    rows: dict[str, dict[str, str]] = {}
+    for number, target in enumerate(panel["targets"]):
+        column = f"Value #{chr(65 + number)}" if len(panel["targets"]) > 1 else "Value"
+        for one in query(target["expr"], True):
+            row = rows.setdefault(one["metric"].get("probed_check", ""), {})
+            row.update({key: escape(text) for key, text in one["metric"].items()})
+            for _, value in numbers(one):
+                heading = organized["renameByName"][column]
+                text, colour = judged(value, defaults | shows[heading])
+                style = f' style="color:{colour}"' if "custom.cellOptions" in shows[heading] else ""
+                row[column] = f"<span{style}>{escape(text)}</span>"
+    hidden = {*organized["excludeByName"], "__name__"}
+    columns = [
+        name
+        for name in dict.fromkeys(key for row in rows.values() for key in row)
+        if name not in hidden
+    ]
+    if not rows:
+        return
+    headings = (organized["renameByName"].get(name, name) for name in columns)
+    yield "<table><tr>" + "".join(f"<th>{escape(heading)}</th>" for heading in headings) + "</tr>"
+    for row in rows.values():
+        yield "<tr>" + "".join(f"<td>{row.get(name, '')}</td>" for name in columns) + "</tr>"
     yield "</table>"
 
 
@@ -235,15 +275,20 @@ def heatmap(panel: Mapping[str, Any], query: Query, end: float) -> Iterator[str]
 DRAW = {"stat": stat, "timeseries": timeseries, "state-timeline": timeline, "table": table, "heatmap": heatmap}  # fmt: skip
 
 
-def page(dashboard: Mapping[str, Any], query: Query, end: float) -> str:
+def page(dashboard: Mapping[str, Any], query: Query, end: float, wanted: Mapping[str, str]) -> str:
     """The dashboard as HTML. A panel without data says so."""
+    values = variables(dashboard, query, wanted)
+
+    def ask(expr: str, instant: bool) -> Series:
+        return query(resolved(expr, values), instant)
+
     title, description = escape(dashboard["title"]), escape(dashboard["description"])
     head = f"<!doctype html><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>"
     parts = [f"{head}<h1>{title}</h1><p>{description}</p><main>"]
     for panel in dashboard["panels"]:
         grid = panel["gridPos"]
         place = f"grid-column:{grid['x'] + 1}/span {grid['w']};grid-row:{grid['y'] + 1}/span {grid['h']}"
-        drawn = "".join(DRAW[panel["type"]](panel, query, end))
+        drawn = "".join(DRAW[panel["type"]](panel, ask, end))
         if not re.search("<(rect|polyline|polygon|td|div style)", drawn):
             drawn = '<div class="none">No data</div>'
         parts.append(
@@ -253,6 +298,8 @@ def page(dashboard: Mapping[str, Any], query: Query, end: float) -> str:
 
 
 if __name__ == "__main__":
+    base, file, *said = sys.argv[1:]
     now = time.time()
-    document = json.loads(Path(sys.argv[2]).read_text())
-    sys.stdout.write(page(document, prometheus(sys.argv[1], now), now))
+    chosen = dict(one.split("=", 1) for one in said)
+    document = json.loads(Path(file).read_text())
+    sys.stdout.write(page(document, prometheus(base, now), now, chosen))

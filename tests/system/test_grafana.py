@@ -20,6 +20,8 @@ STATES = {"stat", "state-timeline"}
 UNITS = {"short", "s", "percentunit", "bytes", "rpm", "cpm"}
 COUNTERS = re.compile(r"(\w+)\{?[^}]*\}?\[")
 HOUR = 3600
+ANY = {"probed-check": {"check": ".*"}}
+"""One check has not all of what a check can have."""
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +88,8 @@ def test_panels_have_places_of_their_own(dashboards: Any) -> None:
             }
             assert not cells & taken, f"{name}: {panel['title']}"
             taken |= cells
+        for y in {y for _, y in taken}:
+            assert {x for x, at in taken if at == y} == set(range(24)), f"{name}: a hole at {y}"
 
 
 def test_variables_are_there_where_they_are_used_and_used_where_they_are(dashboards: Any) -> None:
@@ -143,6 +147,9 @@ def test_provisioning_finds_them_and_leads_from_dots_to_traces(folder: Path) -> 
 # --- the queries -------------------------------------------------------------------------------------------
 
 MAIL = """\
+# TYPE probed_check_info gauge
+probed_check_info{probed_check="mail-queue",probed_probe="email_queue",severity="P2",target="postfix"} 1
+probed_check_info{probed_check="round",probed_probe="email_roundtrip",severity="P2",target="relay"} 1
 # TYPE probed_email_queue_depth gauge
 probed_email_queue_depth{probed_check="mail-queue",probed_probe="email_queue",queue="mail"} 3
 # TYPE probed_email_queue_oldest_age_seconds gauge
@@ -154,8 +161,8 @@ probed_email_roundtrip_delivery_duration_seconds{probed_check="round",probed_pro
 
 
 def an_hour(text: str, now: float) -> str:
-    """OpenMetrics of the hour before: gauges as they are, counters that grew, and a gateway that was
-    down for twenty minutes of it.
+    """OpenMetrics of the hour before: gauges as they are, counters that grew as they did, and a gateway
+    that was down for twenty minutes of it; the same of another prober, elsewhere.
     """
     written: list[str] = []
     kind = ""
@@ -170,18 +177,19 @@ def an_hour(text: str, now: float) -> str:
             continue
         series, value = line.rsplit(" ", 1) if line.count("} ") else line.split(" ", 1)
         labelled = series if "{" in series else series + "{}"
-        labelled = labelled.replace("{", '{job="probed",instance="demo",').replace(",}", "}")
         down = series.startswith("probed_check_up{") and '"gateway"' in series
-        for minute in range(61):
-            at = now - HOUR + 60 * minute
-            shown = float(value)
-            if kind in {"counter", "histogram"}:
-                shown = (
-                    shown * minute / 60 if "_bucket" not in series else round(shown * minute / 60)
-                )
-            elif down and 20 <= minute < 40:
-                shown = 0.0
-            written.append(f"{labelled} {shown:.17g} {at:.0f}")
+        for instance in ("demo", "other"):
+            own = f'job="probed",instance="{instance}",'
+            if series.startswith("target_info") and instance == "other":
+                own += 'probed_location="other",'
+            named = labelled.replace("{", "{" + own).replace(",}", "}")
+            for minute in range(61):
+                shown = float(value)
+                if kind in {"counter", "histogram"}:
+                    shown *= minute
+                elif down and 20 <= minute < 40:
+                    shown = 0.0
+                written.append(f"{named} {shown:.17g} {now - HOUR + 60 * minute:.0f}")
     return "\n".join(written) + "\n# EOF\n"
 
 
@@ -191,7 +199,8 @@ def ask_prometheus(
 ) -> Iterator[Callable[..., list[Any]]]:
     """A Prometheus with an hour that was recorded of the demo, and that scrapes the demo now."""
     folder = tmp_path_factory.mktemp("grafana")
-    command = [PROBED, "demo", "--break", "tls", "--break", "slow-ops", "--break", "undelivered"]
+    command = [PROBED, "demo", "--break", "tls", "--break", "slow-ops", "--break", "undelivered",
+               "--break", "dmarc"]  # fmt: skip
     log = folder / "log"
     with log.open("w") as said:
         demo = subprocess.Popen(command, stdout=said, stderr=said, env=environment(**STRICT))
@@ -230,7 +239,7 @@ def ask_prometheus(
         wait_until(lambda: ask(f"{base}/-/ready")[0] == 200, "Prometheus")
 
         def query(expr: str, instant: bool = False) -> list[Any]:
-            result = preview["prometheus"](base, time.time())(preview["resolved"](expr), instant)
+            result = preview["prometheus"](base, time.time())(expr, instant)
             return [one for one in result if preview["numbers"](one)]
 
         wait_until(lambda: query('up{job="probed"} == 1'), "it scrapes the demo")
@@ -245,14 +254,20 @@ def ask_prometheus(
 @pytest.mark.debian("prometheus")
 @pytest.mark.timeout(120)
 def test_every_query_finds_data(
-    ask_prometheus: Callable[[str], list[Any]], dashboards: Any
+    ask_prometheus: Callable[..., list[Any]], dashboards: Any, preview: dict[str, Any]
 ) -> None:
-    empty = [
-        f"{name}: {panel['title']}: {target['expr']}"
-        for name, panel in panels(dashboards)
-        for target in panel["targets"]
-        if not ask_prometheus(target["expr"])
-    ]
+    empty = []
+    for name, dashboard in dashboards.items():
+        values = preview["variables"](dashboard, ask_prometheus, ANY.get(name, {}))
+        for panel in dashboard["panels"]:
+            for target in panel["targets"]:
+                expr = preview["resolved"](target["expr"], values)
+                found = ask_prometheus(expr, target["instant"])
+                where = f"{name}: {panel['title']}: {expr}"
+                if not found:
+                    empty.append(where)
+                for label in re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]):
+                    assert any(label in one["metric"] for one in found), f"{label} in {where}"
     assert not empty, "\n".join(empty)
 
 
@@ -261,7 +276,7 @@ def test_every_panel_is_drawn_in_the_preview(
     ask_prometheus: Callable[..., list[Any]], dashboards: Any, preview: dict[str, Any]
 ) -> None:
     for name, dashboard in dashboards.items():
-        drawn = preview["page"](dashboard, ask_prometheus, time.time())
+        drawn = preview["page"](dashboard, ask_prometheus, time.time(), ANY.get(name, {}))
         assert drawn.count("<section") == len(dashboard["panels"]), name
         assert "No data" not in drawn, name
 
@@ -278,10 +293,9 @@ def test_the_preview_shows_what_is_there_as_text_and_says_what_is_not(
         return []
 
     for dashboard in dashboards.values():
-        assert "<script" not in preview["page"](dashboard, hostile, 1000.0)
-        assert preview["page"](dashboard, silent, 1000.0).count("No data") == len(
-            dashboard["panels"]
-        )
+        assert "<script" not in preview["page"](dashboard, hostile, 1000.0, {})
+        blank = preview["page"](dashboard, silent, 1000.0, {})
+        assert blank.count("No data") == len(dashboard["panels"])
 
 
 @pytest.mark.parametrize(
@@ -299,7 +313,7 @@ def test_numbers_have_their_unit(
 
 @pytest.mark.debian("prometheus")
 def test_the_twenty_minutes_are_seen(ask_prometheus: Callable[[str], list[Any]]) -> None:
-    (found,) = ask_prometheus('probed_check_up{probed_check="gateway"} == 0')
+    (found,) = ask_prometheus('probed_check_up{probed_check="gateway", instance="demo"} == 0')
     assert 18 <= len(found["values"]) <= 21
 
 
@@ -312,4 +326,4 @@ def test_the_recorded_names_are_those_that_the_kinds_measure() -> None:
         for kind in ("email_queue", "email_roundtrip")
         for measure in Registry().load(kind).measures
     }
-    assert set(re.findall(r"^# TYPE (\w+)", MAIL, re.MULTILINE)) <= known
+    assert set(re.findall(r"^# TYPE (\w+)", MAIL, re.MULTILINE)) <= known | {"probed_check_info"}
