@@ -148,3 +148,18 @@ def test_a_check_is_run_by_who_may(start: Any, peer: Any, browser: Any, tmp_path
         assert page.url == daemon.api + "/checks/web"
     finally:
         context.close()
+
+
+def test_a_page_shows_the_checks_of_a_new_configuration(
+    start: Any, peer: Any, page: Any, probed: Any
+) -> None:
+    text = config(peer[0])
+    daemon = start(text)
+    down(daemon, "web", "up")
+    page.goto(daemon.api)
+    page.get_by_text("live", exact=True).wait_for()
+    daemon.config.write_text(
+        text + f"  - {{name: new, probe: tcp, address: '127.0.0.1:{peer[0]}'}}\n"
+    )
+    assert probed("reload", "--socket", str(daemon.control)).returncode == 0
+    page.locator("#check-new").wait_for(timeout=15_000)

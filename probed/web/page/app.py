@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import anyio
@@ -19,7 +19,7 @@ from probed.web.page import details
 from probed.web.page.assets import HEADERS
 from probed.web.page.graphics import FAVICON, badge
 from probed.web.page.layout import check_url, document
-from probed.web.page.live import PAGES, Client, EventStream, Hub
+from probed.web.page.live import PAGES, EventStream, Hub
 from probed.web.page.markup import Child
 from probed.web.page.overview import Filter, Overview, row_id
 
@@ -62,6 +62,7 @@ class Page:
     def replaced(self) -> None:
         """There are other checks now."""
         self._overview.forget(self._daemon.history.checks)
+        self._hub.replaced()
 
     def close(self) -> None:
         """End what open pages listen to."""
@@ -110,17 +111,18 @@ class Page:
         return self._page("Checks", self._overview.body(wanted), here="/", events=events)
 
     async def _events(self, request: Request) -> Any:
-        wanted = Filter.of(request.query_params)
+        # A row that is shown is kept current, also when its verdict is not what was asked for any more.
+        wanted = replace(Filter.of(request.query_params), state="")
 
-        def parts(client: Client) -> Mapping[str, str]:
+        def parts(names: Sequence[str], stirred: bool) -> Mapping[str, str]:
             checks = self._daemon.history.checks
-            entries = [entry for name in client.names if (entry := checks.get(name)) is not None]
+            entries = [entry for name in names if (entry := checks.get(name)) is not None]
             found: dict[str, str] = {
                 row_id(entry.check.name): self._overview.row(entry)
                 for entry in entries
                 if wanted.takes(entry)
             }
-            if client.stirred:
+            if stirred:
                 found["summary"] = self._overview.summary()
                 found["troubles"] = self._overview.troubles()
             return found
@@ -146,18 +148,20 @@ class Page:
             return self._missing()
         name = entry.check.name
 
-        def parts(client: Client) -> Mapping[str, str]:
+        def parts(*_: object) -> Mapping[str, str]:
             entry = self._daemon.history.checks.get(name)
-            return {"live-part": details.live_part(entry)} if entry and name in client.names else {}
+            return {"live-part": details.live_part(entry)} if entry else {}
 
-        return self._stream(parts)
+        return self._stream(parts, name)
 
-    def _stream(self, parts: Callable[[Client], Mapping[str, str]]) -> Any:
+    def _stream(
+        self, parts: Callable[[Sequence[str], bool], Mapping[str, str]], only: str | None = None
+    ) -> Any:
         if len(self._hub.clients) >= PAGES:
             return PlainTextResponse(
                 "too many open pages\n", status_code=503, headers={"retry-after": "30"}
             )
-        return EventStream(self._hub.events(parts), {**HEADERS, "x-accel-buffering": "no"})
+        return EventStream(self._hub.events(parts, only), {**HEADERS, "x-accel-buffering": "no"})
 
     async def _settings(self, request: Request) -> Response:
         entry = self._entry(request)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
+from html import escape
 
 from probed.history import Past
 from probed.model import Outcome, Phase, Verdict
@@ -27,30 +29,29 @@ def sparkline(name: str, past: Sequence[Past], *, shown: int = SHOWN, wide: bool
     if not runs:
         return Html("")
     width, height = (_WIDTH * 4, _HEIGHT * 3) if wide else (_WIDTH, _HEIGHT)
-    step = width / shown
     good = [run.duration_s for run in runs if run.outcome is Outcome.OK]
-    top = max(good, default=0.0) or 1.0
-    lines, line, marks = [], "", ""
-    for number, run in enumerate(runs):
-        x = (shown - len(runs) + number + 0.5) * step
+    low, scale = height - 2, (height - 4) / (max(good, default=0.0) or 1.0)
+    line, marks, gap = "", "", True
+    for x, run in zip(_places(width, shown)[-len(runs) :], runs, strict=True):
         if run.outcome is Outcome.OK:
-            y = height - 2 - (height - 4) * run.duration_s / top
-            line += f"{'L' if line else 'M'}{x:.1f} {y:.1f}"
+            # Where a line begins there is a point, so that a run between two that were not ok is seen.
+            line += f"{f'M{x} ' if gap else f'L{x} '}{low - scale * run.duration_s:.1f}{'h.1' if gap else ''}"
+            gap = False
             continue
-        if line:
-            lines.append(line)
-        line = ""
+        gap = True
         high = height if run.outcome is Outcome.FAILED else height / 2
-        marks += f'<path class="{_MARKS[run.outcome]}" d="M{x:.1f} {height}v-{high:.0f}"/>'
-    if line:
-        lines.append(line)
-    # A run between two others that were not ok is a point.
-    path = "".join(part if "L" in part else f"{part}h.1" for part in lines)
-    label = _said(name, runs, good)
+        marks += f'<path class="{_MARKS[run.outcome]}" d="M{x} {height}v-{high:.0f}"/>'
     return Html(
         f'<svg class="spark" role="img" viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
-        f' preserveAspectRatio="none">{el("title", label)}<path class="l" d="{path}"/>{marks}</svg>'
+        f' preserveAspectRatio="none"><title>{escape(_said(name, runs, good))}</title>'
+        f'<path class="l" d="{line}"/>{marks}</svg>'
     )
+
+
+@cache
+def _places(width: int, shown: int) -> tuple[str, ...]:
+    """Where the runs stand, from left to right."""
+    return tuple(f"{(number + 0.5) * width / shown:.1f}" for number in range(shown))
 
 
 def _said(name: str, runs: Sequence[Past], good: Sequence[float]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 from urllib.parse import quote
 
@@ -47,18 +48,17 @@ def document(
     yield f"<script>{SCRIPT}</script></body></html>" if events else "</body></html>"
 
 
+@cache
 def verdict(found: Verdict) -> Html:
     return el("span", found.value, class_=f"v {found.value}")
 
 
 def moment(at: float | None) -> Html:
-    """A time in UTC: the day only where it is not today's."""
+    """A time in UTC."""
     if not at:
         return Html("")
-    when = datetime.fromtimestamp(at, UTC)
-    return el(
-        "time", when.strftime("%Y-%m-%d %H:%M:%S"), datetime=when.isoformat(timespec="seconds")
-    )
+    when = datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+    return Html(f'<time datetime="{when}">{when[:10]} {when[11:19]}</time>')
 
 
 def check_url(name: str, more: str = "") -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
+from itertools import islice
 from typing import Any
 
 import anyio
@@ -16,6 +17,8 @@ HEARTBEAT = 15.0
 """Seconds after which a page hears that we are still there."""
 SLOW = 10.0
 """Seconds that a page may take to read a word, before it is given up."""
+WORD = 100
+"""Checks that a word tells of: those that are not up first. The others follow with the next."""
 PAGES = 16
 """Open pages; another one is told to come back later."""
 SAID = 5
@@ -24,15 +27,33 @@ SAID = 5
 class Client:
     """An open page. What it has not heard yet is bounded: the names of checks, and a few sentences."""
 
-    def __init__(self) -> None:
+    def __init__(self, only: str | None = None) -> None:
+        self.only = only
+        """The one check that it shows; None shows all."""
         self.names: dict[str, None] = {}
+        self.urgent: dict[str, None] = {}
         self.said: deque[str] = deque(maxlen=SAID)
         self.stirred = False
         """Something that is not up has run, or is up now."""
+        self.stale = False
+        """There are other checks than those that it shows."""
         self._woken = anyio.Event()
 
     def wake(self) -> None:
         self._woken.set()
+
+    def take(self) -> list[str]:
+        """The names of which it is told next."""
+        taken = [*islice(self.urgent, WORD)]
+        for name in taken:
+            del self.urgent[name]
+            self.names.pop(name, None)
+        usual = [*islice(self.names, WORD - len(taken))]
+        for name in usual:
+            del self.names[name]
+        if self.names or self.urgent:
+            self.wake()
+        return taken + usual
 
     async def wait(self) -> None:
         await self._woken.wait()
@@ -49,10 +70,18 @@ class Hub:
     def ran(self, name: str, *, stirs: bool, sentence: str = "") -> None:
         """A check has run; `sentence` where its verdict has changed."""
         for client in self.clients:
-            client.names[name] = None
+            if client.only not in {None, name}:
+                continue
+            (client.urgent if stirs else client.names)[name] = None
             client.stirred |= stirs
             if sentence:
                 client.said.append(sentence)
+            client.wake()
+
+    def replaced(self) -> None:
+        """There are other checks now."""
+        for client in self.clients:
+            client.stale = True
             client.wake()
 
     def close(self) -> None:
@@ -60,9 +89,13 @@ class Hub:
         for client in self.clients:
             client.wake()
 
-    async def events(self, parts: Callable[[Client], Mapping[str, str]]) -> AsyncIterator[str]:
-        """Server-sent events (HTML, section 9.2): `parts` makes the elements to be replaced, by id."""
-        client = Client()
+    async def events(
+        self, parts: Callable[[Sequence[str], bool], Mapping[str, str]], only: str | None = None
+    ) -> AsyncIterator[str]:
+        """Server-sent events (HTML, section 9.2): `parts` makes the elements to be replaced, by id, from
+        the names of checks that have run, and whether one of them stirs.
+        """
+        client = Client(only)
         self.clients.add(client)
         try:
             yield "retry: 3000\n\n"
@@ -73,9 +106,11 @@ class Hub:
                     yield ":\n\n"
                     continue
                 await anyio.sleep(PACE)
-                found = parts(client)
+                if client.stale:
+                    yield "event: again\ndata: again\n\n"  # the page is loaded anew, and comes back
+                    return
+                found = parts(client.take(), client.stirred)
                 said = ". ".join(client.said)
-                client.names.clear()
                 client.said.clear()
                 client.stirred = False
                 if found:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from html import escape
 from urllib.parse import urlencode
 
+from probed.config import Check
 from probed.history import CheckHistory, History
 from probed.model import Verdict
 from probed.web.page.graphics import sparkline
@@ -55,7 +57,7 @@ class Overview:
 
     def __init__(self, history: History) -> None:
         self._history = history
-        self._rows: dict[str, tuple[object, Verdict, Html]] = {}
+        self._rows: dict[str, tuple[object, Verdict, Html, tuple[Html, Html], Check]] = {}
 
     def body(self, wanted: Filter) -> Iterator[Child]:
         yield el("h1", "Checks", class_="said")
@@ -110,19 +112,15 @@ class Overview:
         if known is not None and known[0] is last and known[1] is entry.state.verdict:
             return known[2]
         worst = None if last is None else last.worst
-        made = el(
-            "tr",
-            el("td", verdict(entry.state.verdict)),
-            el("th", el("a", check.name, href=check_url(check.name)), scope="row", class_="name"),
-            el("td", check.probe.kind, class_="kind"),
-            el("td", check.probe.target, class_="target"),
-            el("td", sparkline(check.name, entry.past)),
-            el("td", "" if last is None else seconds(last.duration_s), class_="num"),
-            el("td", moment(entry.state.last_run)),
-            el("td", "" if worst is None else el("code", str(worst.reason))),
-            id=row_id(check.name),
+        told = "" if worst is None else f"<code>{escape(str(worst.reason))}</code>"
+        took = "" if last is None else seconds(last.duration_s)
+        head, names = known[3] if known is not None and known[4] is check else _settled(check)
+        # Not by `el`: with a page open this is made for every run.
+        made = Html(
+            f"{head}<td>{verdict(entry.state.verdict)}</td>{names}<td>{sparkline(check.name, entry.past)}</td>"
+            f'<td class="num">{took}</td><td>{moment(entry.state.last_run)}</td><td>{told}</td></tr>'
         )
-        self._rows[check.name] = (last, entry.state.verdict, made)
+        self._rows[check.name] = (last, entry.state.verdict, made, (head, names), check)
         return made
 
     def forget(self, names: Iterable[str]) -> None:
@@ -145,6 +143,16 @@ class Overview:
             el("a", "all", href="/") if wanted.query else None,
             class_="filter", method="get", action="/",
         )  # fmt: skip
+
+
+def _settled(check: Check) -> tuple[Html, Html]:
+    """What stays of a row: its begin, and who is asked."""
+    name = el("a", check.name, href=check_url(check.name))
+    return Html(f'<tr id="{escape(row_id(check.name))}">'), Html(
+        el("th", name, scope="row", class_="name")
+        + el("td", check.probe.kind, class_="kind")
+        + el("td", check.probe.target, class_="target")
+    )
 
 
 _HEADS = (

@@ -1,0 +1,38 @@
+"""The pictures: what a line and its marks say."""
+
+from __future__ import annotations
+
+import re
+
+from probed.history import Past
+from probed.model import Outcome
+from probed.web.page.graphics import sparkline
+
+
+def past(*outcomes: Outcome) -> list[Past]:
+    return [
+        Past(float(n), 0.001 * (n + 1), outcome, None, "") for n, outcome in enumerate(outcomes)
+    ]
+
+
+def test_a_run_that_was_not_ok_is_a_gap_with_a_mark_and_one_between_two_a_point() -> None:
+    ok, failed = Outcome.OK, Outcome.FAILED
+    drawn = sparkline("web", past(ok, ok, failed, ok, failed, Outcome.DEGRADED, Outcome.UNKNOWN))
+    (line,) = re.findall(r'class="l" d="([^"]*)"', drawn)
+    assert re.fullmatch(r"M\S+ \S+h\.1L\S+ [\d.]+M\S+ \S+h\.1", line), line
+    assert re.findall(r'class="([fdu])"', drawn) == ["f", "f", "d", "u"]
+    assert "web, last 7 runs: 1.0 ms to 4.0 ms, latest 7.0 ms; 4 not ok" in drawn
+
+
+def test_the_slowest_is_on_top_and_the_last_at_the_right() -> None:
+    drawn = sparkline("web", past(*[Outcome.OK] * 50))
+    points = re.findall(r"[ML]([\d.]+) ([\d.]+)", drawn)
+    assert len(points) == 40
+    assert points[-1] == ("158.0", "2.0")
+    assert points[0][0] == "2.0"
+
+
+def test_no_runs_no_picture_and_a_name_is_text() -> None:
+    assert sparkline("web", []) == ""
+    assert "<b>" not in sparkline("<b>", past(Outcome.OK))
+    assert 'd=""' in sparkline("web", past(Outcome.FAILED))
