@@ -285,7 +285,7 @@ def test_list_and_config_commands_print_what_they_say(probed: Command, write: An
     assert listed[0].split()[:5] == ["ok", "tcp", "every", "30s", "P2"]
     assert "disabled" in listed[1]
     assert json.loads(probed("list", "-c", path, "-o", "json").stdout)["checks"][0]["check"] == "ok"
-    assert probed("config", "check", "-c", path).stdout.startswith("valid: 2 checks, 1 enabled")
+    assert probed("config", "check", "-c", path).stdout.startswith("valid: 2 checks, 1 disabled, ")
     assert "name: ok" in probed("config", "show", "-c", path).stdout
     schema = json.loads(probed("config", "schema").stdout)
     jsonschema.Draft202012Validator.check_schema(schema)

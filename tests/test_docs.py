@@ -48,7 +48,7 @@ ROWS = {
         "Nagios perfdata", "promtool check metrics", "OTLP decoded", "NO_COLOR/TTY matrix",
         "hostile strings", "canary secrets", "TAP", "status page",
     ],
-    "G": ["start, status line, stop under systemd", "reload taken and refused", "bad configuration under systemd", "a wedged loop under systemd", "exposure of the unit", "credentials", "image without rights, root read-only", "programs left behind by a probe", "manifests, oldest and newest Kubernetes", "a Pod with a sidecar ends", "shards", "an Alertmanager of two is killed", "alerts, one by one", "a page that does not read, too many pages"],
+    "G": ["start, status line, stop under systemd", "reload taken and refused", "bad configuration under systemd", "a wedged loop under systemd", "exposure of the unit", "credentials", "image without rights, root read-only", "programs left behind by a probe", "manifests, oldest and newest Kubernetes", "a Pod with a sidecar ends", "shards", "an Alertmanager of two is killed", "alerts, one by one", "a page that does not read, too many pages", "three locations: one cut off, one offline, one lost"],
 }  # fmt: skip
 CASES = {*BEHAVIOURS, *KINDS, *FAULTS, *WAYS, "nobody"}
 """What the tests of the contract suite are run with."""
