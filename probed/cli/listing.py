@@ -62,9 +62,9 @@ def show(config: Config, output: str, tags: Sequence[str] = (), shard: Shard | N
 def valid(config: Config) -> None:
     disabled = sum(not check.enabled for check in config.checks)
     rate = 60 * sum(1 / check.interval for check in config.checks if check.enabled)
-    checks = "1 check" if len(config.checks) == 1 else f"{len(config.checks)} checks"
+    many = "1 check" if len(config.checks) == 1 else f"{len(config.checks)} checks"
     off = f", {disabled} disabled" if disabled else ""
-    click.echo(f"valid: {checks}{off}, {rate:.1f} runs a minute")
+    click.echo(f"valid: {many}{off}, {rate:.1f} runs a minute")
     kinds: dict[type[Probe], list[tuple[str, Probe, float]]] = {}
     for check in config.checks:
         if check.enabled:

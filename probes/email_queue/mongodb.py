@@ -4,7 +4,6 @@ that needs it.
 
 from __future__ import annotations
 
-import ssl
 import struct
 from typing import Any
 
@@ -15,6 +14,7 @@ from pymongo import AsyncMongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
 from probed import Run, Stream
+from probed.net.tls import NamedContext
 from probes.email_queue.reasons import QueueReason
 from probes.email_queue.settings import Mongodb
 from probes.email_queue.tally import Tally
@@ -116,27 +116,6 @@ def _client(run: Run, source: Mongodb, peer: str) -> AsyncMongoClient[dict[str, 
     if source.tls is not None:
         # Private: the driver builds its own contexts, and verifies for the address.
         context = run.network.contexts.get(source.tls.options)
-        named = _NamedContext(context, source.tls.server_name or source.address.host)
+        named = NamedContext(context, source.tls.server_name or source.address.host)
         client.options.pool_options._PoolOptions__ssl_context = named  # type: ignore[attr-defined]  # noqa: SLF001
     return client
-
-
-class _NamedContext:
-    """A TLS context that asks for and verifies one name, whatever address was dialed."""
-
-    def __init__(self, context: ssl.SSLContext, name: str) -> None:
-        self._context = context
-        self._name = name
-        self.verify_mode = context.verify_mode
-        self.check_hostname = context.check_hostname
-
-    def wrap_bio(
-        self,
-        incoming: ssl.MemoryBIO,
-        outgoing: ssl.MemoryBIO,
-        server_side: bool = False,
-        server_hostname: str | None = None,  # noqa: ARG002
-    ) -> ssl.SSLObject:
-        return self._context.wrap_bio(
-            incoming, outgoing, server_side=server_side, server_hostname=self._name
-        )

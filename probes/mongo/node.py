@@ -5,7 +5,6 @@ PyMongo's documented options do most of it; what they do not offer is marked.
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from pymongo.errors import PyMongoError
 
 from probed import Certificate, HostPort, Outcome, ProbeError, Tls
 from probed.net import Network
+from probed.net.tls import NamedContext
 from probes.mongo import measures
 from probes.mongo.errors import explain
 from probes.mongo.greeting import CODEC, greet
@@ -161,24 +161,3 @@ class Node:
             # It says goodbye to the server first, and waits for that.
             with anyio.move_on_after(0.4, shield=True), pymongo.timeout(0.2):
                 await client.close()
-
-
-class NamedContext:
-    """A TLS context that asks for and verifies one name, whatever address was dialed."""
-
-    def __init__(self, context: ssl.SSLContext, name: str) -> None:
-        self._context = context
-        self._name = name
-        self.verify_mode = context.verify_mode
-        self.check_hostname = context.check_hostname
-
-    def wrap_bio(
-        self,
-        incoming: ssl.MemoryBIO,
-        outgoing: ssl.MemoryBIO,
-        server_side: bool = False,
-        server_hostname: str | None = None,  # noqa: ARG002
-    ) -> ssl.SSLObject:
-        return self._context.wrap_bio(
-            incoming, outgoing, server_side=server_side, server_hostname=self._name
-        )

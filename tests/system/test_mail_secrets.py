@@ -7,13 +7,13 @@ import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from probed.testing.certificates import Authority
+from tests.programs import collector
 
 MARK = "9c2e"
 USER, SECRET = f"canary-user-{MARK}", f"canary-secret-{MARK}"
@@ -62,30 +62,6 @@ def echoing(authority: Authority, refuses: str) -> Iterator[tuple[int, list[str]
             thread.join()
 
 
-@contextmanager
-def collector() -> Iterator[tuple[int, list[bytes]]]:
-    bodies: list[bytes] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
-            self.send_response(200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield server.server_port, bodies
-        finally:
-            server.shutdown()
-            thread.join()
-
-
 def clean(what: str, text: str | bytes) -> None:
     text = text.decode("latin-1") if isinstance(text, bytes) else text
     assert MARK not in text, f"{what}: {text[max(0, text.find(MARK) - 80) :][:160]}"
@@ -127,7 +103,7 @@ service: {{listen: 127.0.0.1:0, state_dir: {tmp_path / "state"}}}
 telemetry:
   listen: 127.0.0.1:0
   metrics_interval: 1s
-  otlp: {{endpoint: "http://127.0.0.1:{otlp}", compression: none}}
+  otlp: {{endpoint: "{otlp}", compression: none}}
 defaults: {{interval: 1s, timeout: 1s, fail_after: 1}}
 checks:{checks}
   - name: roundtrip

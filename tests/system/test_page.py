@@ -6,18 +6,18 @@ import base64
 import http.client
 import json
 import re
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from html.parser import HTMLParser
+from http.server import BaseHTTPRequestHandler
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
 import pytest
 
 from probed.web.page.assets import POLICY
-from tests.programs import Daemon, wait_until
+from tests.programs import Daemon, serving, wait_until
 
 HEAD = """\
 service: {{listen: '127.0.0.1:0'{service}}}
@@ -84,8 +84,6 @@ class Elements(HTMLParser):
 @contextmanager
 def web_peer() -> Iterator[tuple[int, dict[str, Any]]]:
     """An HTTP server whose answer a test may change."""
-    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
     says: dict[str, Any] = {"status": 200, "body": b"{}"}
 
     class Handler(BaseHTTPRequestHandler):
@@ -99,14 +97,8 @@ def web_peer() -> Iterator[tuple[int, dict[str, Any]]]:
         def log_message(self, *args: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield server.server_port, says
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Handler) as port:
+        yield port, says
 
 
 def down(daemon: Daemon, name: str, verdict: str = "down") -> None:
