@@ -127,6 +127,7 @@ def test_every_page_is_whole_safe_and_says_what_there_is(start: Any, peer: Any) 
     says |= {"status": 503, "body": HOSTILE.encode()}
     daemon = start(config(port))
     down(daemon, "web")
+    down(daemon, "gone")
     for path in PAGES:
         answer = ask(daemon.api + path)
         assert answer.status == 200, path
