@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from probed.history import Past
-from probed.model import Outcome
-from probed.web.page.graphics import sparkline
+from probed.history import Change, Past
+from probed.model import Outcome, Verdict
+from probed.web.page.graphics import sparkline, timeline
 
 
 def past(*outcomes: Outcome) -> list[Past]:
@@ -36,3 +36,23 @@ def test_no_runs_no_picture_and_a_name_is_text() -> None:
     assert sparkline("web", []) == ""
     assert "<b>" not in sparkline("<b>", past(Outcome.OK))
     assert 'd=""' in sparkline("web", past(Outcome.FAILED))
+
+
+def change(at: float, new: Verdict) -> Change:
+    return Change(at, Verdict.PENDING, new, None, None, "")
+
+
+def test_a_timeline_shows_which_verdict_held_when_and_says_how_long() -> None:
+    changes = [change(100.0, Verdict.UP), change(190.0, Verdict.DOWN), change(199.0, Verdict.UP)]
+    drawn = timeline(changes, 200.0)
+    bars = re.findall(r'class="(\w+)" x="([\d.]+)" y="\d+" width="([\d.]+)" height="(\d+)"', drawn)
+    assert bars == [
+        ("up", "0.000", "90.000", "4"), ("down", "90.000", "9.000", "12"), ("up", "99.000", "1.000", "4"),
+    ]  # fmt: skip
+    assert "Of the time since the first change: up 91 %, down 9 %" in drawn
+
+
+def test_a_change_of_just_now_has_no_timeline_and_a_clock_that_was_set_back_breaks_none() -> None:
+    assert timeline([change(100.0, Verdict.UP)], 100.0) == ""
+    drawn = timeline([change(100.0, Verdict.UP), change(90.0, Verdict.DOWN)], 110.0)
+    assert "-" not in "".join(re.findall(r'width="([^"]*)"', drawn))

@@ -47,6 +47,7 @@ svg.spark{display:block}svg.spark path{fill:none;stroke-width:1.4;vector-effect:
 svg.spark path.l{stroke:var(--fg);opacity:.75}svg.spark path.f{stroke:var(--down);stroke-width:2.4}
 svg.spark path.d{stroke:var(--degraded);stroke-width:2.4}
 svg.spark path.u{stroke:var(--unknown);stroke-dasharray:2 2;stroke-width:2}
+svg.time{width:100%;height:26px;display:block;margin:0 0 8px}svg.time rect{fill:currentColor}
 svg.bar{width:100%;height:9px;display:block}svg.bar .b{fill:var(--link)}svg.bar .f{fill:var(--down)}
 .waterfall th{font-weight:400}.waterfall td,.waterfall th{padding-top:2px;padding-bottom:2px;border:0}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:2px 16px;margin:6px 0}dt{color:var(--mute)}

@@ -8,7 +8,7 @@ from typing import Any
 
 from probed.history import CheckHistory
 from probed.model import Result
-from probed.web.page.graphics import sparkline, waterfall
+from probed.web.page.graphics import sparkline, timeline, waterfall
 from probed.web.page.layout import check_url, findings, moment, pairs, runbook, verdict
 from probed.web.page.markup import Child, Html, el
 from probed.wording import measure_lines, seconds
@@ -71,7 +71,8 @@ def live_part(entry: CheckHistory) -> Html:
         parts.append(el("h2", f"The last {len(entry.past)} runs"))
         parts.append(sparkline(entry.check.name, entry.past, shown=60, wide=True))
     if entry.transitions:
-        parts += [el("h2", "Verdicts"), _timeline(entry)]
+        until = entry.state.last_run or 0.0
+        parts += [el("h2", "Verdicts"), timeline(entry.transitions, until), _changes(entry)]
     return el("div", parts, id="live-part")
 
 
@@ -99,7 +100,7 @@ def verdict_of(result: Result) -> Html:
     return el("span", found, class_=f"v {names.get(found, found)}")
 
 
-def _timeline(entry: CheckHistory) -> Html:
+def _changes(entry: CheckHistory) -> Html:
     rows = [
         el(
             "tr",

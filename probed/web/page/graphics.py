@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cache
 from html import escape
 
-from probed.history import Past
+from probed.history import Change, Past
 from probed.model import Outcome, Phase, Verdict
 from probed.web.page.markup import Html, el
 from probed.wording import seconds
@@ -14,6 +14,13 @@ from probed.wording import seconds
 SHOWN = 40
 """Runs of a sparkline."""
 _WIDTH, _HEIGHT = 160, 22
+_HIGH = {
+    Verdict.UP: 4,
+    Verdict.PENDING: 4,
+    Verdict.UNKNOWN: 6,
+    Verdict.DEGRADED: 8,
+    Verdict.DOWN: 12,
+}
 _MARKS = {Outcome.FAILED: "f", Outcome.DEGRADED: "d", Outcome.UNKNOWN: "u"}
 _BADGE = {
     Verdict.UP: "#1a7f37", Verdict.DEGRADED: "#9a6700", Verdict.DOWN: "#cf222e",
@@ -62,6 +69,29 @@ def _said(name: str, runs: Sequence[Past], good: Sequence[float]) -> str:
             f"{seconds(min(good))} to {seconds(max(good))}, latest {seconds(runs[-1].duration_s)}; "
         )
     return told + (f"{bad} not ok" if bad else "all ok")
+
+
+def timeline(changes: Sequence[Change], until: float) -> Html:
+    """Which verdict held when, since the first change that is known. The higher, the worse."""
+    begin = changes[0].at
+    total = until - begin
+    if total <= 0:
+        return Html("")
+    held: dict[Verdict, float] = {}
+    bars = []
+    for change, end in zip(changes, [*(later.at for later in changes[1:]), until], strict=True):
+        span = max(0.0, end - change.at)  # a clock may have been set back
+        held[change.new] = held.get(change.new, 0.0) + span
+        high = _HIGH[change.new]
+        bars.append(
+            f'<rect class="{change.new.value}" x="{100 * (change.at - begin) / total:.3f}" y="{12 - high}"'
+            f' width="{max(0.2, 100 * span / total):.3f}" height="{high}"/>'
+        )
+    said = ", ".join(f"{found.value} {100 * part / total:.3g} %" for found, part in held.items())
+    return Html(
+        '<svg class="time" role="img" viewBox="0 0 100 12" preserveAspectRatio="none">'
+        f"{el('title', f'Of the time since the first change: {said}')}{''.join(bars)}</svg>"
+    )
 
 
 def waterfall(phases: Sequence[Phase], total: float) -> Html:
