@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from benchmarks.figures import Figure
 from benchmarks.processes import Daemon, cpu, daemon, nginx, sink, until
 from probed.config import loads
-from probed.history import RESULTS, History
+from probed.engine.history import RESULTS, History
 from probed.model import Finding, Outcome, Phase, Result
 from probed.reasons import Reason
 from probed.registry import Registry

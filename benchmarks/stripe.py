@@ -12,8 +12,8 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.figures import Figure, ratio
+from probed.engine.runner import execute
 from probed.net import Network
-from probed.runner import execute
 from probed.testing.fake_receiver import FakeReceiver
 from probed.testing.fake_stripe import KEY, FakeStripe
 from probes.stripe import StripeProbe

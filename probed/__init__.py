@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from probed.probe import Fault, Probe, Run
     from probed.reasons import ProbeError, Reason, Reasons
     from probed.record import Certificate, Recorder
-    from probed.redact import SecretStr
+    from probed.text.redact import SecretStr
 
 # The command line imports this package first: nothing heavy may be loaded with it.
 _HOME = {
@@ -59,7 +59,7 @@ _HOME = {
     "Response": "probed.http",
     "Run": "probed.probe",
     "Said": "probed.net.answer",
-    "SecretStr": "probed.redact",
+    "SecretStr": "probed.text.redact",
     "Settings": "probed.fields",
     "Severity": "probed.model",
     "Size": "probed.fields",

@@ -24,7 +24,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
 
 from probed.net import IdentityError, TlsOptions, check_identity
-from probed.redact import MASK
+from probed.text.redact import MASK
 
 _DURATION = r"(?:(\d+(?:\.\d+)?)(ms|s|m|h|d))"
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -248,7 +248,7 @@ class Url(_Text, str):  # noqa: SLOT000  # what follows from the text is kept be
     _example = "https://api.example.com/health"
 
     def __repr__(self) -> str:
-        from probed.redact import redact_url  # noqa: PLC0415  # only for people
+        from probed.text.redact import redact_url  # noqa: PLC0415  # only for people
 
         return f"Url({redact_url(self)!r})"
 

@@ -25,13 +25,13 @@ from pydantic import BaseModel, ConfigDict
 from probed.clock import Clock
 from probed.fields import TARGETS, CertificateAge, Family, HostPort, Latency, Tls, format_duration
 from probed.http import BODY_LIMIT, Request, Response, fetch
-from probed.keep import Closing, Keeper, close
 from probed.model import Evidence, Fact, Finding, Kind, Measure, Measurement, Outcome
 from probed.net import Family as OneFamily
 from probed.net import Network, Stream, Upgrade
+from probed.net.pool import Closing, Keeper, close
 from probed.reasons import ProbeError, Reason, Reasons, classify, timeout_in
 from probed.record import Recorder, describe, utc
-from probed.redact import Redactor, redact_url
+from probed.text.redact import Redactor, redact_url
 
 if TYPE_CHECKING:
     import httpx2

@@ -9,7 +9,7 @@ from typing import NamedTuple, Self
 
 from probed.clock import Clock
 from probed.model import Fact, Phase, Scalar
-from probed.redact import Redactor
+from probed.text.redact import Redactor
 
 NO_CALL: Mapping[str, Scalar] = {}
 PHASE_LIMIT = 256

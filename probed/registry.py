@@ -6,9 +6,9 @@ import inspect
 from collections.abc import Iterable, Mapping
 from importlib import metadata
 
-from probed.likeness import closest
 from probed.probe import Probe
 from probed.reasons import Reason
+from probed.text.suggest import closest
 
 GROUP = "probed.probes"
 

@@ -15,11 +15,11 @@ from probed.http import fetch, wire
 from probed.http.client import Transport
 from probed.net import Network
 from probed.record import Recorder
-from probed.redact import Redactor
 from probed.testing.certificates import Authority
 from probed.testing.leaks import no_leaks
 from probed.testing.servers import serve
 from probed.testing.webserver import Answer, http_server
+from probed.text.redact import Redactor
 
 pytestmark = pytest.mark.anyio
 

@@ -10,17 +10,17 @@ import pytest
 
 from probed import HostPort, ProbeError, Reason
 from probed.clock import SystemClock
+from probed.engine.runner import execute
 from probed.model import Outcome
 from probed.net import DenyList, Network, Resolver, TlsOptions
 from probed.net import dial as dialing
 from probed.record import Recorder
-from probed.redact import Redactor
-from probed.runner import execute
 from probed.testing.certificates import Authority
 from probed.testing.leaks import no_leaks
 from probed.testing.nameserver import DnsServer, dns_server
 from probed.testing.servers import serve
 from probed.testing.webserver import http_server
+from probed.text.redact import Redactor
 from probes.tcp import TcpProbe
 
 pytestmark = pytest.mark.anyio

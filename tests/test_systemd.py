@@ -17,10 +17,10 @@ from anyio import to_thread
 from probed.app import App
 from probed.cli.logs import set_up_logging
 from probed.config import loads
-from probed.redact import Redactor
 from probed.registry import Registry
 from probed.systemd import Notifier, under_journal
 from probed.testing import FakeClock, serve
+from probed.text.redact import Redactor
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("clean_environment")]
 CONFIG = """\

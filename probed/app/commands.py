@@ -10,8 +10,8 @@ import anyio
 
 from probed.config import ConfigError, select
 from probed.control.server import Handler
+from probed.engine.history import CheckHistory
 from probed.fields import parse_duration
-from probed.history import CheckHistory
 from probed.model import Outcome, Result, Verdict
 from probed.output import FORMATS, Report, Style, render, timestamp
 from probed.registry import RegistryError

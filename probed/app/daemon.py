@@ -21,17 +21,17 @@ from probed.clock import Clock, SystemClock
 from probed.config import Check, Config
 from probed.control.server import ControlServer
 from probed.control.server import bind as bind_control
-from probed.history import History
-from probed.keep import Keeper
+from probed.engine.history import History
+from probed.engine.references import References
+from probed.engine.runner import Runner
+from probed.engine.schedule import Limits, Scheduler
+from probed.engine.shard import Shard
 from probed.model import Result, Transition, Verdict
 from probed.net import Network
-from probed.offline import References
+from probed.net.pool import Keeper
 from probed.output import result_document, timestamp
-from probed.runner import Runner
-from probed.schedule import Limits, Scheduler
-from probed.shard import Shard
 from probed.state import CheckState
-from probed.store import Store, state_folder
+from probed.store.checks import Store, state_folder
 from probed.systemd import Notifier
 from probed.telemetry import Pipeline
 from probed.version import __version__

@@ -14,10 +14,10 @@ from probed.cli.outputs import Output, Writer
 from probed.cli.terminal import Progress
 from probed.config import Check, Config, SelectionError
 from probed.config import select as config_select
+from probed.engine.runner import Runner
 from probed.fields import parse_duration
 from probed.model import Outcome, Result
 from probed.reasons import ProbeError, Reason, classify
-from probed.runner import Runner
 
 _EXIT = {Outcome.OK: 0, Outcome.DEGRADED: 1, Outcome.FAILED: 2, Outcome.UNKNOWN: 3}
 

@@ -10,7 +10,7 @@ from click.exceptions import Exit
 
 if TYPE_CHECKING:
     from probed.config import Config
-    from probed.shard import Shard
+    from probed.engine.shard import Shard
 
 config_option = click.option(
     "-c", "--config", "path", metavar="FILE",
@@ -320,7 +320,7 @@ def _shard(text: str | None, replicas: int) -> Shard | None:
         return None
     import platform  # noqa: PLC0415
 
-    from probed.shard import parse  # noqa: PLC0415
+    from probed.engine.shard import parse  # noqa: PLC0415
 
     try:
         return parse(text, os.environ, platform.node(), replicas=replicas)

@@ -15,8 +15,8 @@ from probed.app import App
 from probed.cli.logs import set_up_logging
 from probed.cli.loop import run_on_loop
 from probed.config import Config, find_config, load
+from probed.engine.shard import Shard, cut
 from probed.registry import Registry
-from probed.shard import Shard, cut
 
 log = logging.getLogger("probed")
 

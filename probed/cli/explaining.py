@@ -9,11 +9,11 @@ import click
 
 from probed.config.docs import field_docs
 from probed.config.shape import key_of
-from probed.likeness import closest
 from probed.model import Measure
 from probed.probe import Probe
 from probed.reasons import Reasons
 from probed.registry import Registry
+from probed.text.suggest import closest
 
 WIDTH = 100
 

@@ -12,11 +12,11 @@ from probed.config.diff import compare, lines
 from probed.config.schema import schema
 from probed.config.selection import with_tags
 from probed.config.show import show as show_config
+from probed.engine.shard import Shard, cut
 from probed.fields import format_duration
-from probed.likeness import closest
 from probed.probe import Probe
 from probed.registry import Registry
-from probed.shard import Shard, cut
+from probed.text.suggest import closest
 
 
 def show(config: Config, output: str, tags: Sequence[str] = (), shard: Shard | None = None) -> None:

@@ -10,8 +10,8 @@ import os
 import sys
 
 from probed.output import timestamp
-from probed.redact import Redactor
 from probed.systemd import under_journal
+from probed.text.redact import Redactor
 
 _EXTRAS = ("check", "verdict", "trace_id")
 _LEVELS = {"DEBUG": "debug", "INFO": "info", "WARNING": "warning", "ERROR": "error",

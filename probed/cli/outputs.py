@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from probed.cli.terminal import style_for
-from probed.likeness import closest
 from probed.model import Result
 from probed.output import (
     FORMATS,
@@ -22,6 +21,7 @@ from probed.output import (
     render_result,
     render_summary,
 )
+from probed.text.suggest import closest
 
 if TYPE_CHECKING:
     from probed.config import Check

@@ -11,7 +11,7 @@ from probed.config.sections import ServiceSettings, TelemetrySettings
 from probed.config.settings import CheckSettings, Settings
 from probed.config.shape import key_of
 from probed.config.show import View
-from probed.redact import MASK, Redactor, sanitize
+from probed.text.redact import MASK, Redactor, sanitize
 
 HIDDEN = "(secret)"
 CHANGED = "(secret, changed)"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from probed.redact import MASK, Redactor, sanitize
+from probed.text.redact import MASK, Redactor, sanitize
 
 _BREAK = r"\r\n|[\n\r\x85\u2028\u2029]"
 _WORDS = "key|token|secret|passw|pwd|passphrase|credential|authori[sz]ation|cookie|dsn"

@@ -8,7 +8,7 @@ from pathlib import Path
 from probed.config.model import Glob, Position
 from probed.config.problems import PRINTED, ConfigError, Problem
 from probed.config.source import NODE_LIMIT, Mark, Source
-from probed.redact import Redactor
+from probed.text.redact import Redactor
 
 
 class Files:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from probed.config.source import Node
 from probed.config.values import Values
-from probed.likeness import closest
+from probed.text.suggest import closest
 
 _SHOWN = 10
 

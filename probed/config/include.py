@@ -14,7 +14,7 @@ from probed.config.reading import is_glob, matches, read_text
 from probed.config.shape import Shape
 from probed.config.source import Node, Source
 from probed.config.values import Values
-from probed.redact import sanitize
+from probed.text.redact import sanitize
 
 DEPTH = 8
 FILES_LIMIT = 1000

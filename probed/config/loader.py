@@ -19,9 +19,9 @@ from probed.config.reading import read_text
 from probed.config.source import Node, Source
 from probed.config.templates import Templates
 from probed.config.values import Values
-from probed.likeness import closest
-from probed.redact import Redactor
 from probed.registry import Registry
+from probed.text.redact import Redactor
+from probed.text.suggest import closest
 
 INCLUDED = ("include", "templates", "checks")
 """What an included file may hold."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from probed.probe import Probe
-    from probed.redact import Redactor, SecretStr
+    from probed.text.redact import Redactor, SecretStr
 
 
 class Position(NamedTuple):

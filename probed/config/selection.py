@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from probed.config.model import Check, Config
-from probed.likeness import closest
+from probed.text.suggest import closest
 
 _LISTED = 50
 

@@ -20,7 +20,7 @@ from probed.config.settings import CheckSettings, Settings
 from probed.config.shape import ANY, Shape, fields_of, key_of
 from probed.config.source import yaml_loader
 from probed.fields import Private, format_duration, format_size
-from probed.redact import MASK, Redactor, redact_url, sanitize
+from probed.text.redact import MASK, Redactor, redact_url, sanitize
 
 _NEVER = 1 << 30
 """A width at which no line is broken: a comment could not follow a value that goes on."""

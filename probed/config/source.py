@@ -21,7 +21,7 @@ from probed.config.scalars import resolve
 
 if TYPE_CHECKING:
     from probed.model import Scalar
-    from probed.redact import Redactor
+    from probed.text.redact import Redactor
 
 DEPTH_LIMIT = 32
 NODE_LIMIT = 200_000

@@ -13,8 +13,8 @@ from probed.config.settings import CheckSettings, CommonSettings, is_name
 from probed.config.shape import Shape
 from probed.config.source import Node
 from probed.config.values import Values
-from probed.likeness import closest
 from probed.probe import Probe
+from probed.text.suggest import closest
 
 USE_LIMIT = 20
 DEPTH = 8

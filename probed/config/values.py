@@ -16,7 +16,7 @@ from probed.config.references import WRITE, SecretError, Secrets
 from probed.config.scalars import resolve
 from probed.config.shape import ANY, Shape, shape_of
 from probed.config.source import REFERENCES, Mark, Node
-from probed.likeness import closest
+from probed.text.suggest import closest
 
 Model = TypeVar("Model", bound=BaseModel)
 HINTED = 1000

@@ -22,9 +22,9 @@ from probed.http import Request
 from probed.net import Network
 from probed.reasons import ProbeError
 from probed.record import Recorder
-from probed.redact import Redactor
 from probed.testing.fake_receiver import SYNC, FakeReceiver
 from probed.testing.fake_stripe import KEY, FakeStripe
+from probed.text.redact import Redactor
 
 PACE = 0.5
 """Seconds between two events, and between two attempts to deliver one."""

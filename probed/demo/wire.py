@@ -23,7 +23,7 @@ from probed.fields import Url
 from probed.http import Request
 from probed.net import Network
 from probed.record import Recorder
-from probed.redact import Redactor
+from probed.text.redact import Redactor
 
 HOST = "127.0.0.1"
 PATIENCE = 10.0

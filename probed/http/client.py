@@ -12,7 +12,7 @@ from probed.http.wire import BODY_LIMIT, Request, fetch
 from probed.net import Network
 from probed.reasons import ProbeError
 from probed.record import Recorder
-from probed.redact import Redactor
+from probed.text.redact import Redactor
 
 _HANDLED = {"connection", "accept-encoding", "transfer-encoding", "content-length", "host"}
 

@@ -12,7 +12,7 @@ from probed.fields import Tls, Url
 from probed.net import Family, Network, Stream
 from probed.reasons import ProbeError, Reason
 from probed.record import Recorder
-from probed.redact import SecretStr, redact_url
+from probed.text.redact import SecretStr, redact_url
 from probed.version import __version__
 
 BODY_LIMIT = 1 << 20

@@ -18,7 +18,7 @@ from probed.mail.spf_record import (
     is_spf,
     parse_spf,
 )
-from probed.redact import sanitize
+from probed.text.redact import sanitize
 
 Ip: TypeAlias = IPv4Address | IPv6Address
 NAMES = 10

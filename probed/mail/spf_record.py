@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
-from probed.redact import sanitize
+from probed.text.redact import sanitize
 
 TERMS = 512
 """Terms of one record that are read."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 
-from probed.redact import SecretStr
+from probed.text.redact import SecretStr
 
 FILE_LIMIT = 1 << 20
 PASSWORD_LIMIT = 1024

@@ -20,7 +20,7 @@ import anyio
 
 from probed.model import Outcome
 from probed.reasons import OURS, ProbeError, Reason, Reasons, classify
-from probed.redact import sanitize
+from probed.text.redact import sanitize
 
 if TYPE_CHECKING:
     import dns.asyncresolver

@@ -10,7 +10,7 @@ from probed.model import Outcome
 from probed.net.identity import IdentityError, load_identity, stamp_of
 from probed.reasons import ProbeError, Reason
 from probed.record import Certificate
-from probed.redact import SecretStr, sanitize
+from probed.text.redact import SecretStr, sanitize
 
 NAME_LIMIT = 20
 """Names of a certificate that are kept."""

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from probed.model import Fact, Finding, Outcome, Phase, Result
 from probed.output.document import counts
-from probed.wording import measure_lines, seconds
+from probed.text.humanize import measure_lines, seconds
 
 _MARKS = {Outcome.OK: "✔", Outcome.DEGRADED: "!", Outcome.UNKNOWN: "?", Outcome.FAILED: "✖"}
 _PLAIN_MARKS = {Outcome.OK: "+", Outcome.DEGRADED: "!", Outcome.UNKNOWN: "?", Outcome.FAILED: "x"}

@@ -25,7 +25,6 @@ from probed.fields import Tls
 from probed.http.client import Transport
 from probed.model import Outcome, Result
 from probed.net import Network, TlsOptions
-from probed.redact import Redactor
 from probed.telemetry.board import Board
 from probed.telemetry.lane import Lane, rest
 from probed.telemetry.otlp import MetricsView
@@ -35,6 +34,7 @@ from probed.telemetry.settings import ExportSettings, Signal, SignalName, sample
 from probed.telemetry.spans import Spans, count_spans, encode_spans
 from probed.telemetry.spool import FAIL, METRICS, OK, Spool
 from probed.telemetry.spool_records import Encoded
+from probed.text.redact import Redactor
 
 SPAN_LIMIT = 8192
 """Spans that wait to be encoded."""

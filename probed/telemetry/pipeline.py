@@ -17,7 +17,7 @@ from anyio.abc import TaskGroup, TaskStatus
 from probed.clock import Clock
 from probed.model import Result
 from probed.reasons import ProbeError
-from probed.store import state_folder
+from probed.store.checks import state_folder
 from probed.telemetry.board import Board
 from probed.telemetry.openmetrics import OPENMETRICS, negotiate, render
 from probed.telemetry.resource import instance_id, resource_attributes

@@ -21,9 +21,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 from probed.clock import Clock
-from probed.redact import sanitize
 from probed.telemetry.settings import Signal, SignalName
 from probed.telemetry.spool_records import Encoded
+from probed.text.redact import sanitize
 
 BODY_LIMIT = 64 * 1024
 """Bytes of an answer that are read."""

@@ -21,7 +21,7 @@ from pydantic import SecretStr
 from probed.fields import Url
 from probed.http import check_header
 from probed.net import TlsOptions
-from probed.redact import redact_url
+from probed.text.redact import redact_url
 
 if TYPE_CHECKING:
     from probed.config.model import Otlp, Spool, Telemetry

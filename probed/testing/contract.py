@@ -35,12 +35,11 @@ import pytest
 from anyio import to_thread
 
 from probed.config.docs import field_docs
+from probed.engine.runner import execute
 from probed.fields import HostPort, Tls
 from probed.model import Outcome, Result
 from probed.net import Network, Resolver
 from probed.probe import CERTIFICATE_NOT_AFTER, Probe
-from probed.redact import Redactor
-from probed.runner import execute
 from probed.testing.certificates import Authority, Issued
 from probed.testing.expected import (
     ANSWERS,
@@ -58,6 +57,7 @@ from probed.testing.peer import Peer
 from probed.testing.servers import BEHAVIOURS, serve
 from probed.testing.soundness import assert_memory, assert_sound
 from probed.testing.tcp_behaviours import CANARY
+from probed.text.redact import Redactor
 
 __all__ = ["CANARY", "ProbeContract", "Scenario", "Scenarios"]
 

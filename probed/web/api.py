@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from probed.history import CheckHistory, History
+from probed.engine.history import CheckHistory, History
 from probed.model import Result
 from probed.web.access import Access, Reading
 

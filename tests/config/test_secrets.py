@@ -11,8 +11,8 @@ from probed import Private, Probe, Run, SecretStr
 from probed.config import Config, ConfigError, load, loads
 from probed.config.diff import compare, lines
 from probed.config.show import show
-from probed.redact import MASK
 from probed.registry import Registry
+from probed.text.redact import MASK
 
 Read = Callable[..., Config]
 CANARY = "canary-3f9c1b"

@@ -15,8 +15,8 @@ from probed import HostPort, Probe, Run
 from probed.config import Check, Config, ConfigError, find_config, loads
 from probed.config.schema import schema
 from probed.config.show import show
-from probed.redact import Redactor
 from probed.registry import Registry
+from probed.text.redact import Redactor
 
 Read = Callable[..., Config]
 SMALL = "checks: [{name: a, probe: line, address: 'h:1'}]"

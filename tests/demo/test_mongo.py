@@ -13,9 +13,9 @@ import yaml
 import probes.mongo.rounds  # noqa: F401
 from probed.demo import Demo, DemoUnavailable
 from probed.demo.mongo import Mongo
+from probed.engine.runner import execute
 from probed.model import Result
 from probed.net import Network
-from probed.runner import execute
 from probes.mongo import MongoProbe
 
 pytestmark = pytest.mark.anyio

@@ -26,9 +26,9 @@ from probed.config import loads
 from probed.demo import PEERS, Demo, DemoUnavailable
 from probed.demo.mongo import Mongo
 from probed.demo.stripe import Stripe
+from probed.engine.runner import Runner
 from probed.model import Result
 from probed.registry import Registry
-from probed.runner import Runner
 from probes.gateway.health import Kind, parse
 
 pytestmark = pytest.mark.anyio

@@ -8,9 +8,9 @@ import yaml
 
 from probed.demo import Demo
 from probed.demo.stripe import Stripe
+from probed.engine.runner import execute
 from probed.model import Result
 from probed.net import Network
-from probed.runner import execute
 from probes.stripe import StripeProbe
 
 pytestmark = pytest.mark.anyio

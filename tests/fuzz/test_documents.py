@@ -11,8 +11,8 @@ from typing import Any
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from probed.redact import Redactor, sanitize
 from probed.telemetry.post import _accepted, retry_after
+from probed.text.redact import Redactor, sanitize
 from probes.gateway.health.formats import parse
 from probes.gateway.paths import FOUND_LIMIT, JsonPath, TooMany
 from probes.gateway.patterns import Effort, SafePattern, TooHard

@@ -15,7 +15,7 @@ from probed.config import Config, ConfigError, loads
 from probed.control.server import ControlServer
 from probed.registry import Registry
 from probed.state import CheckState
-from probed.store import Kept, Store
+from probed.store.checks import Kept, Store
 from probed.telemetry.spool_records import SEGMENT, Encoded, pack
 from probed.telemetry.spool_segments import Segments
 

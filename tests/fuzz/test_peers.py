@@ -12,12 +12,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from probed.engine.runner import execute
 from probed.model import Outcome, Result
 from probed.net import Network, Resolver
 from probed.net.tls import Certificates
 from probed.probe import Probe
 from probed.registry import Registry
-from probed.runner import execute
 from probed.testing import serve
 from probed.testing.certificates import Authority
 from probed.testing.soundness import assert_sound

@@ -20,15 +20,15 @@ import pytest
 
 from probed import ProbeError, Reason, Request, Url
 from probed.clock import SystemClock
+from probed.engine.runner import execute
 from probed.http import fetch
 from probed.http.http2 import exchange
 from probed.model import Outcome, Result
 from probed.net import Network, Stream
 from probed.record import Recorder
-from probed.redact import Redactor
-from probed.runner import execute
 from probed.testing import Authority, no_leaks, serve
 from probed.testing.peer import Gone, Peer
+from probed.text.redact import Redactor
 from probes.gateway import GatewayProbe
 
 pytestmark = pytest.mark.anyio

@@ -20,9 +20,9 @@ from probed.config import ConfigError, loads
 from probed.config.show import show
 from probed.net import Network, TlsOptions, check_identity
 from probed.net import identity as identities
-from probed.redact import SecretStr
 from probed.registry import Registry
 from probed.testing import Authority
+from probed.text.redact import SecretStr
 from probes.gateway import GatewayProbe
 
 PASSWORD = "correct-horse-7"

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from probed.config import ConfigError, loads
+from probed.engine.runner import execute
 from probed.model import Outcome, Result
 from probed.net import Network
 from probed.registry import Registry
-from probed.runner import execute
 from probed.testing import Answer, Authority, http_server, no_leaks
 from probes.gateway import GatewayProbe
 

@@ -18,11 +18,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from probed.app import App
 from probed.config import Config, loads
+from probed.engine.runner import Runner
 from probed.model import Outcome, Result
 from probed.output import FORMATS, Report, Style, render
 from probed.output.github import render_markdown
 from probed.registry import Registry
-from probed.runner import Runner
 from probed.testing import Answer, Authority, Peer, dns_server, http_server, serve
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("clean_environment")]

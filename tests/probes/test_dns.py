@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from probed import HostPort, Outcome, Probe, Tls
+from probed.engine.runner import execute
 from probed.model import Result
 from probed.net import Network, Resolver
-from probed.runner import execute
 from probed.testing import DnsServer, ProbeContract, Scenario, dns_server, no_leaks
 from probed.testing.contract import Scenarios
 from probes.dns import DnsProbe

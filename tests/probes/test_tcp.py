@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from probed import HostPort, Outcome, Probe, Tls
+from probed.engine.runner import execute
 from probed.net import Network
-from probed.runner import execute
 from probed.testing import Peer, ProbeContract, Scenario, serve
 from probed.testing.contract import Scenarios
 from probes.tcp import TcpProbe

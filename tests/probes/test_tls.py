@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from probed import HostPort, Outcome, Probe, Tls
+from probed.engine.runner import execute
 from probed.net import Network
-from probed.runner import execute
 from probed.testing import Authority, Peer, ProbeContract, Scenario, serve
 from probed.testing.contract import Scenarios
 from probes.tls import TlsProbe

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from probed import HostPort, Outcome, Tls
+from probed.engine.runner import execute
 from probed.model import Result
 from probed.net import Network
 from probed.probe import Probe
-from probed.runner import execute
 from probed.testing.leaks import no_leaks
 from probes.gateway import GatewayProbe
 from probes.tls import TlsProbe

@@ -21,11 +21,11 @@ from probed.clock import SystemClock
 from probed.config.model import Check, Otlp, Telemetry
 from probed.model import Measure, Outcome, Phase, Result
 from probed.net import Network
-from probed.redact import Redactor, SecretStr
 from probed.telemetry.board import Board
 from probed.telemetry.export import SPAN_LIMIT, Exporter, make_client
 from probed.telemetry.post import retry_after
 from probed.telemetry.settings import ExportSettings, Signal, export_settings
+from probed.text.redact import Redactor, SecretStr
 
 pytestmark = pytest.mark.anyio
 

@@ -16,7 +16,6 @@ from probed.clock import SystemClock
 from probed.config.model import Spool as Limits
 from probed.model import Outcome, Result
 from probed.net import Network
-from probed.redact import Redactor
 from probed.telemetry.board import Board
 from probed.telemetry.export import make_client
 from probed.telemetry.lane import CATCH_UP, PAUSE, Lane
@@ -28,6 +27,7 @@ from probed.telemetry.spans import Spans, encode_spans
 from probed.telemetry.spool import Spool
 from probed.telemetry.spool_records import Encoded
 from probed.testing import FakeClock
+from probed.text.redact import Redactor
 
 pytestmark = pytest.mark.anyio
 

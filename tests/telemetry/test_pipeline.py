@@ -13,9 +13,9 @@ from probed.clock import SystemClock
 from probed.config.model import Check, Config, Otlp, Service, Telemetry
 from probed.model import Outcome, Result
 from probed.net import Network
-from probed.redact import Redactor
 from probed.telemetry import Pipeline
 from probed.telemetry.openmetrics import OPENMETRICS, TEXT
+from probed.text.redact import Redactor
 
 pytestmark = pytest.mark.anyio
 MakeCheck = Callable[..., Check]

@@ -15,10 +15,10 @@ from probed.clock import SystemClock
 from probed.config.model import Otlp, Telemetry
 from probed.model import Outcome, Result
 from probed.net import Network
-from probed.redact import Redactor
 from probed.telemetry.board import Board
 from probed.telemetry.export import Exporter, make_client
 from probed.telemetry.settings import export_settings
+from probed.text.redact import Redactor
 
 rotel = pytest.importorskip("rotel", reason="rotel has wheels for x86_64 only")
 pytestmark = pytest.mark.anyio

@@ -18,7 +18,6 @@ from probed.model import Measure, Outcome
 from probed.net import Stream
 from probed.probe import Probe, Run
 from probed.reasons import Reason, Reasons
-from probed.redact import SecretStr
 from probed.testing.certificates import Authority
 from probed.testing.contract import CANARY, ProbeContract, Scenario, Scenarios
 from probed.testing.leaks import LeakError
@@ -26,6 +25,7 @@ from probed.testing.peer import Peer
 from probed.testing.servers import serve
 from probed.testing.soundness import assert_memory
 from probed.testing.webserver import Answer, http_server
+from probed.text.redact import SecretStr
 
 pytestmark = pytest.mark.anyio
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from probed.history import Change, Past
+from probed.engine.history import Change, Past
 from probed.model import Outcome, Verdict
 from probed.web.page.graphics import sparkline, timeline
 

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from probed.history import CheckHistory, History
+from probed.engine.history import CheckHistory, History
 from probed.model import Result, Transition, Verdict
 from probed.web.access import CHALLENGE, Access, is_ours
 from probed.web.page import details

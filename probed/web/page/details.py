@@ -6,12 +6,12 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from probed.history import CheckHistory
+from probed.engine.history import CheckHistory
 from probed.model import Result
+from probed.text.humanize import measure_lines, seconds
 from probed.web.page.graphics import sparkline, timeline, waterfall
 from probed.web.page.layout import check_url, findings, moment, pairs, runbook, verdict
 from probed.web.page.markup import Child, Html, el
-from probed.wording import measure_lines, seconds
 
 LINES = 400_000
 """Characters of a configuration that are shown."""

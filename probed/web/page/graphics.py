@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from functools import cache
 from html import escape
 
-from probed.history import Change, Past
+from probed.engine.history import Change, Past
 from probed.model import Outcome, Phase, Verdict
+from probed.text.humanize import seconds
 from probed.web.page.markup import Html, el
-from probed.wording import seconds
 
 SHOWN = 40
 """Runs of a sparkline."""

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 from urllib.parse import quote
 
-from probed.history import CheckHistory
+from probed.engine.history import CheckHistory
 from probed.model import Finding, Verdict
 from probed.web.page.assets import SCRIPT, STYLE
 from probed.web.page.markup import Child, Html, el, text

@@ -9,12 +9,12 @@ from html import escape
 from urllib.parse import urlencode
 
 from probed.config import Check
-from probed.history import CheckHistory, History
+from probed.engine.history import CheckHistory, History
 from probed.model import Verdict
+from probed.text.humanize import seconds
 from probed.web.page.graphics import sparkline
 from probed.web.page.layout import ORDER, check_url, moment, trouble, verdict
 from probed.web.page.markup import Child, Html, el
-from probed.wording import seconds
 
 TROUBLES = 25
 """Checks that are not up whose causes are shown."""

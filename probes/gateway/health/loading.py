@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from probed import Outcome
-from probed.redact import sanitize
+from probed.text.redact import sanitize
 from probes.gateway.health.model import (
     COMPONENT_LIMIT,
     DEPTH_LIMIT,

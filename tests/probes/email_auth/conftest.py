@@ -11,9 +11,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from probed.engine.runner import execute
 from probed.model import Result
 from probed.net import Network, Resolver
-from probed.runner import execute
 from probed.testing import DnsServer, dns_server, no_leaks
 from probes.email_auth import EmailAuthProbe
 

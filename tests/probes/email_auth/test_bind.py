@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from probed import HostPort
+from probed.engine.runner import execute
 from probed.model import Result
 from probed.net import Network, Resolver
-from probed.runner import execute
 from probed.testing import no_leaks
 from probes.email_auth import EmailAuthProbe
 from tests.programs import free_port, wait_until

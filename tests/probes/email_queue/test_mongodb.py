@@ -14,9 +14,9 @@ import anyio
 import pytest
 from pymongo import AsyncMongoClient
 
+from probed.engine.runner import execute
 from probed.model import Result
 from probed.net import Network
-from probed.runner import execute
 from probed.testing import no_leaks, serve
 from probes.email_queue import EmailQueueProbe
 

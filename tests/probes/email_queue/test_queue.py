@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from probed.engine.runner import execute
 from probed.model import Result
 from probed.net import Network
-from probed.runner import execute
 from probed.testing import FakeClock, no_leaks
 from probed.testing.soundness import assert_memory, assert_sound
 from probes.email_queue import EmailQueueProbe, program

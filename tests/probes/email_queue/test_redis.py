@@ -16,11 +16,11 @@ import anyio
 import pytest
 
 from probed import HostPort
+from probed.engine.runner import execute
 from probed.model import Result
 from probed.net import Network
-from probed.redact import Redactor
-from probed.runner import execute
 from probed.testing import no_leaks
+from probed.text.redact import Redactor
 from probes.email_queue import EmailQueueProbe
 from probes.email_queue.resp import Resp, Value
 

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from probed.engine.runner import execute
 from probed.model import Result
 from probed.net import Network
-from probed.redact import Redactor
-from probed.runner import execute
 from probed.testing import Peer, no_leaks, serve
 from probed.testing.soundness import assert_memory, assert_sound
+from probed.text.redact import Redactor
 from probes.email_roundtrip import EmailRoundtripProbe
 from probes.email_roundtrip.canary import canary, family_of
 from probes.email_roundtrip.results import read_results

@@ -7,9 +7,9 @@ from typing import Any, TypeAlias
 
 import pytest
 
+from probed.engine.runner import execute
 from probed.model import Result
 from probed.net import Network
-from probed.runner import execute
 from probed.testing.leaks import no_leaks
 from probed.testing.webserver import Answer, http_server
 from probes.gateway import GatewayProbe

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from probed.config import ConfigError, loads
+from probed.engine.runner import execute
 from probed.model import Result
 from probed.net import Network
 from probed.registry import Registry
-from probed.runner import execute
 from probed.testing.webserver import Answer, http_server
 from probes.gateway import GatewayProbe
 

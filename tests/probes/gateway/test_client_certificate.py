@@ -10,13 +10,13 @@ import pytest
 
 from probed import HostPort, Probe
 from probed.clock import SystemClock
+from probed.engine.runner import execute
 from probed.model import Outcome, Result
 from probed.net import Network, Stream, TlsOptions
 from probed.record import Recorder
-from probed.redact import Redactor
-from probed.runner import execute
 from probed.testing import Answer, Authority, HttpServer, http_server, no_leaks, serve
 from probed.testing.peer import Peer
+from probed.text.redact import Redactor
 from probes.gateway import GatewayProbe
 from probes.tcp import TcpProbe
 from probes.tls import TlsProbe

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from probed import HostPort, Probe
+from probed.engine.runner import execute
 from probed.model import Outcome, Result
 from probed.net import Network, Resolver
-from probed.runner import execute
 from probed.testing import Answer, HttpServer, http_server, no_leaks, serve
 from probed.testing.nameserver import dns_server
 from probed.testing.peer import Peer

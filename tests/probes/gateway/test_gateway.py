@@ -13,10 +13,10 @@ from pydantic import ValidationError
 
 from probed.config import loads
 from probed.config.show import show
+from probed.engine.runner import execute
 from probed.model import Outcome, Result
 from probed.net import Network
 from probed.registry import Registry
-from probed.runner import execute
 from probed.testing.certificates import Authority
 from probed.testing.leaks import no_leaks
 from probed.testing.servers import serve

@@ -9,10 +9,10 @@ import pytest
 
 from probed.config import ConfigError, loads
 from probed.config.show import show
+from probed.engine.runner import execute
 from probed.model import Outcome, Result
 from probed.net import DenyList, Network, Resolver
 from probed.registry import Registry
-from probed.runner import execute
 from probed.testing import Answer, Authority, Received, http_server, no_leaks, serve
 from probed.testing.nameserver import dns_server
 from probed.testing.peer import Peer

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from probed.clock import SystemClock
+from probed.engine.runner import execute
 from probed.model import Outcome
 from probed.net import Network
 from probed.probe import Run
-from probed.redact import Redactor
-from probed.runner import execute
 from probed.testing.webserver import Answer, http_server
+from probed.text.redact import Redactor
 from probes.gateway import GatewayProbe
 from probes.gateway.trend import KEY, USUAL, WARM_UP, judge, remembered
 

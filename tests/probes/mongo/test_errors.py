@@ -11,11 +11,11 @@ import pytest
 from bson import encode
 
 from probed import Outcome, Probe
-from probed.keep import Keeper
+from probed.engine.runner import Runner
 from probed.model import Result
 from probed.net import Network
+from probed.net.pool import Keeper
 from probed.probe import CERTIFICATE_NOT_AFTER
-from probed.runner import Runner
 from probed.testing import CANARY, Authority, FakeClock, Peer, no_leaks, serve
 from probed.testing.soundness import assert_sound
 from probes.mongo import MongoProbe

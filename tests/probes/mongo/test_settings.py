@@ -13,8 +13,8 @@ from pydantic import SecretStr, ValidationError
 from pymongo.common import URI_OPTIONS_VALIDATOR_MAP
 
 from probed import Outcome
+from probed.engine.runner import execute
 from probed.net import Network, Resolver
-from probed.runner import execute
 from probed.testing import CANARY, Authority, dns_server
 from probed.testing.soundness import assert_sound
 from probes.mongo import MongoProbe, uri

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from probed import Outcome
+from probed.engine.runner import execute
 from probed.model import Result
 from probed.net import Network
-from probed.runner import execute
 from probed.testing import CANARY
 from probed.testing.soundness import assert_memory, assert_sound
 from probes.mongo import MongoProbe

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from probed import Tls
+from probed.engine.runner import execute
 from probed.model import Result
 from probed.net import Network
-from probed.redact import Redactor
-from probed.runner import execute
 from probed.testing import Authority, Peer, Server, no_leaks, serve
 from probed.testing.soundness import assert_memory, assert_sound
+from probed.text.redact import Redactor
 from probes.smtp import SmtpProbe
 
 EHLO = (b"mx.example.test", b"SIZE 1000000", b"8BITMIME", b"ENHANCEDSTATUSCODES")

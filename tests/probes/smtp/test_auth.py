@@ -16,6 +16,7 @@ from probed import Outcome, SecretStr, Tls
 from probed.clock import SystemClock
 from probed.config import loads
 from probed.config.show import show
+from probed.engine.runner import Runner
 from probed.fields import Private
 from probed.model import Result
 from probed.net import Network
@@ -24,11 +25,10 @@ from probed.output.github import render_github, render_markdown
 from probed.output.junit import render_junit
 from probed.output.nagios import render_nagios
 from probed.output.report import render_json
-from probed.redact import Redactor
 from probed.registry import Registry
-from probed.runner import Runner
 from probed.testing import Authority, FakeClock, serve
 from probed.testing.soundness import plain
+from probed.text.redact import Redactor
 from probes.smtp import SmtpProbe
 from probes.smtp.hold import FIRST, LAST, Holds
 from probes.smtp.settings import Auth

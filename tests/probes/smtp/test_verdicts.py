@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from probed import HostPort, Tls
+from probed.engine.runner import execute
 from probed.model import Result
 from probed.net import Network, Resolver
-from probed.runner import execute
 from probed.testing import Authority, Peer, dns_server, serve
 from probes.smtp import SmtpProbe
 

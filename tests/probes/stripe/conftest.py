@@ -10,13 +10,13 @@ import anyio
 import pytest
 
 from probed.clock import Clock
+from probed.engine.runner import execute
 from probed.model import Result
 from probed.net import Network
-from probed.redact import Redactor
-from probed.runner import execute
 from probed.testing.fake_receiver import FakeReceiver
 from probed.testing.fake_stripe import KEY, FakeStripe
 from probed.testing.leaks import no_leaks
+from probed.text.redact import Redactor
 from probes.stripe import StripeProbe
 
 OFF: dict[str, Any] = dict.fromkeys(("reach", "api", "events", "endpoints", "webhook", "drift"))

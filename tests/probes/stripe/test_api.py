@@ -192,8 +192,8 @@ async def test_nothing_but_get_leaves_the_process(fake: FakeStripe, asked: Any) 
 def _probe_and_run(fake: FakeStripe) -> tuple[Any, Run]:
     from probed.clock import SystemClock
     from probed.net import Network
-    from probed.redact import Redactor
     from probed.testing.fake_stripe import KEY
+    from probed.text.redact import Redactor
     from probes.stripe import StripeProbe
 
     probe = StripeProbe(mode="test", key=KEY, api_base=fake.base)
@@ -207,10 +207,10 @@ def _probe_and_run(fake: FakeStripe) -> tuple[Any, Run]:
 _PROGRAM = """
 import asyncio, os, sys
 from probed.net import Network
-from probed.runner import execute
+from probed.engine.runner import execute
 from probed.testing.fake_stripe import KEY, FakeStripe
 from probes.stripe import StripeProbe
-from probed.redact import Redactor
+from probed.text.redact import Redactor
 
 async def main():
     async with FakeStripe() as fake:

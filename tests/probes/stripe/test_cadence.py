@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from probed.config import Check
+from probed.engine.runner import Runner
 from probed.model import Outcome
 from probed.net import Network
-from probed.runner import Runner
 from probed.testing.fake_stripe import KEY, FakeStripe
 from probes.stripe import StripeProbe
 

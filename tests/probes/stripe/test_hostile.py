@@ -77,7 +77,7 @@ async def test_loading_the_sdk_does_not_stop_the_loop(fake: FakeStripe) -> None:
     program = f"""
 import asyncio, sys, time
 from probed.net import Network
-from probed.runner import execute
+from probed.engine.runner import execute
 from probes.stripe import StripeProbe
 
 async def main():

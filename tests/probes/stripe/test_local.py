@@ -16,9 +16,9 @@ import anyio
 import pytest
 from anyio import to_thread
 
+from probed.engine.runner import execute
 from probed.model import Outcome, Result
 from probed.net import Network
-from probed.runner import execute
 from probed.testing.fake_receiver import SYNC, FakeReceiver
 from probed.testing.fake_stripe import FakeStripe
 from probed.testing.leaks import no_leaks

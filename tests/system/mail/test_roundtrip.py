@@ -12,11 +12,11 @@ import anyio.to_thread
 import pytest
 
 from probed import Outcome
+from probed.engine.runner import execute
 from probed.model import Result
 from probed.net import Network
-from probed.redact import Redactor
-from probed.runner import execute
 from probed.testing import no_leaks
+from probed.text.redact import Redactor
 from probes.email_roundtrip import EmailRoundtripProbe
 from probes.email_roundtrip.canary import canary, family_of
 

@@ -9,11 +9,11 @@ import pytest
 from anyio import to_thread
 
 from probed import Outcome
+from probed.engine.runner import execute
 from probed.model import Result
 from probed.net import Network
-from probed.redact import Redactor
-from probed.runner import execute
 from probed.testing import no_leaks
+from probed.text.redact import Redactor
 from probes.email_queue import EmailQueueProbe
 from probes.smtp import SmtpProbe
 from tests.programs import wait_until

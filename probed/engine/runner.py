@@ -12,17 +12,17 @@ import anyio
 
 from probed.clock import Clock, LoopLag, SystemClock
 from probed.fields import split_address
-from probed.keep import Keeper
 from probed.model import Evidence, Finding, Measurement, Outcome, Result, Severity
 from probed.net import Network, Resolver
+from probed.net.pool import Keeper
 from probed.probe import CERTIFICATE_NOT_AFTER, EndOfRun, Probe, Run
 from probed.reasons import ProbeError, Reason, Reasons, classify, is_timed, timeout_in
-from probed.redact import Redactor
+from probed.text.redact import Redactor
 
 if TYPE_CHECKING:
     from probed.config import Check, Config
 
-log = logging.getLogger("probed.runner")
+log = logging.getLogger("probed.engine")
 _NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
 EXCUSED = 0.05

@@ -11,12 +11,12 @@ import pytest
 
 from probed import HostPort, Kind, Measure, Outcome, Probe, Reason, Run
 from probed.config import Check
+from probed.engine.runner import Ids, Runner, execute
 from probed.model import Result
 from probed.net import Network
 from probed.reasons import ProbeError
-from probed.redact import Redactor
-from probed.runner import Ids, Runner, execute
 from probed.testing import FakeClock
+from probed.text.redact import Redactor
 
 pytestmark = pytest.mark.anyio
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from probed.model import Outcome, Verdict
 from probed.state import CheckState
-from probed.store import KEEP, MEMORY_LIMIT, Kept, Store, _read, _write, state_folder
+from probed.store.checks import KEEP, MEMORY_LIMIT, Kept, Store, _read, _write, state_folder
 
 pytestmark = pytest.mark.anyio
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from probed.config import Check
 from probed.model import Outcome, Result, Transition, Verdict
 from probed.state import CheckState, Thresholds, advance
-from probed.store import Kept
+from probed.store.checks import Kept
 
 RESULTS = 60
 """Results of one check of which something is kept ..."""

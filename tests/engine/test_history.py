@@ -9,10 +9,10 @@ import pytest
 
 from probed import HostPort, Outcome, Probe, Run
 from probed.config import Check
-from probed.history import RESULTS, TOTAL, Change, History
+from probed.engine.history import RESULTS, TOTAL, Change, History
 from probed.model import Finding, Result, Verdict
 from probed.state import CheckState
-from probed.store import Kept
+from probed.store.checks import Kept
 
 
 class Nothing(Probe):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from probed import HostPort, Probe, Run
 from probed.config import Check
-from probed.schedule import Limits, Scheduler, next_due, offset
+from probed.engine.schedule import Limits, Scheduler, next_due, offset
 from probed.testing import FakeClock
 
 pytestmark = pytest.mark.anyio

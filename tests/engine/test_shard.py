@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from probed.config import loads
+from probed.engine.shard import Shard, cut, parse
 from probed.registry import Registry
-from probed.shard import Shard, cut, parse
 
 NAMES = [f"check-{number}" for number in range(10_000)]
 
@@ -39,9 +39,7 @@ def test_from_four_to_five_a_fifth_moves_and_only_to_the_new_one() -> None:
 
 
 def test_it_is_the_same_in_every_process() -> None:
-    code = (
-        "from probed.shard import Shard; print([Shard(2, 5).has(f'check-{n}') for n in range(200)])"
-    )
+    code = "from probed.engine.shard import Shard; print([Shard(2, 5).has(f'check-{n}') for n in range(200)])"
     said = {
         subprocess.run(
             [sys.executable, "-c", code], check=True, capture_output=True, text=True,

@@ -10,10 +10,10 @@ import pytest
 
 from probed import HostPort, Outcome, Probe, Reason, Run
 from probed.config import Check
+from probed.engine.references import REST, References
+from probed.engine.runner import Runner
 from probed.model import Result
 from probed.net import Network
-from probed.offline import REST, References
-from probed.runner import Runner
 from probed.testing import FakeClock
 
 pytestmark = pytest.mark.anyio

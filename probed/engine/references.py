@@ -11,9 +11,9 @@ from collections.abc import Iterable
 import anyio
 
 from probed.config import Check
+from probed.engine.runner import Runner, excuse, outcome_of
 from probed.model import Outcome, Result
 from probed.reasons import Reason
-from probed.runner import Runner, excuse, outcome_of
 
 PATIENCE = 2.0
 """Seconds that a reference may take when it is asked because another check failed."""

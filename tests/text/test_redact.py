@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probed.redact import MASK, Redactor, redact_url, sanitize
+from probed.text.redact import MASK, Redactor, redact_url, sanitize
 
 SECRET = 'hunter2/+&"canary'
 

@@ -1,0 +1,1 @@
+"""Text for people: secrets removed, numbers made readable, near misses suggested."""
