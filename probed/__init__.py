@@ -12,9 +12,9 @@ from probed.version import __version__
 
 if TYPE_CHECKING:
     from probed.fields import (
+        AddressChoice,
         CertificateAge,
         Duration,
-        Family,
         HostPort,
         Latency,
         Pattern,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         Url,
     )  # fmt: skip
     from probed.http import Request, Response, check_header
-    from probed.model import Kind, Measure, Outcome, Severity
+    from probed.model import Measure, MetricType, Outcome, Severity
     from probed.net import Stream
     from probed.net.answer import Answer, Said
     from probed.net.vantage import Vantage
@@ -41,10 +41,10 @@ _HOME = {
     "Certificate": "probed.record",
     "CertificateAge": "probed.fields",
     "Duration": "probed.fields",
-    "Family": "probed.fields",
+    "AddressChoice": "probed.fields",
     "Fault": "probed.probe",
     "HostPort": "probed.fields",
-    "Kind": "probed.model",
+    "MetricType": "probed.model",
     "Latency": "probed.fields",
     "Measure": "probed.model",
     "Outcome": "probed.model",
@@ -72,10 +72,39 @@ _HOME = {
 }
 
 __all__ = [
-    "Answer", "Certificate", "CertificateAge", "Duration", "Family", "Fault", "HostPort", "Kind",
-    "Latency", "Measure", "Outcome", "Pattern", "Private", "Probe", "ProbeError", "Reason", "Reasons",
-    "Recorder", "Request", "Response", "Run", "Said", "SecretStr", "Settings", "Severity", "Size",
-    "Stream", "Tls", "UnixSocket", "Url", "Vantage", "__version__", "check_header",
+    "AddressChoice",
+    "Answer",
+    "Certificate",
+    "CertificateAge",
+    "Duration",
+    "Fault",
+    "HostPort",
+    "Latency",
+    "Measure",
+    "MetricType",
+    "Outcome",
+    "Pattern",
+    "Private",
+    "Probe",
+    "ProbeError",
+    "Reason",
+    "Reasons",
+    "Recorder",
+    "Request",
+    "Response",
+    "Run",
+    "Said",
+    "SecretStr",
+    "Settings",
+    "Severity",
+    "Size",
+    "Stream",
+    "Tls",
+    "UnixSocket",
+    "Url",
+    "Vantage",
+    "__version__",
+    "check_header",
 ]  # fmt: skip
 
 

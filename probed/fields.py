@@ -321,7 +321,7 @@ class Settings(BaseModel):
     )
 
 
-Family = Literal["any", "ipv4", "ipv6", "both"]
+AddressChoice = Literal["any", "ipv4", "ipv6", "both"]
 """Over which addresses to ask: the first that connects, those of one family, or each family."""
 
 

@@ -50,7 +50,7 @@ class Severity(StrEnum):
     P3 = "P3"
 
 
-class Kind(Enum):
+class MetricType(Enum):
     """How the values of a measure add up."""
 
     GAUGE = "gauge"
@@ -68,7 +68,7 @@ class Measure(NamedTuple):
 
     name: str
     unit: str = ""
-    kind: Kind = Kind.GAUGE
+    kind: MetricType = MetricType.GAUGE
     help: str = ""
     attributes: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
@@ -112,8 +112,8 @@ class Result(NamedTuple):
 
     Times: `started_at` seconds since the epoch, `duration_s` on the monotonic clock. `trace_id` and
     `span_id` are lower-case hex (32 and 16 digits). `facts` are what was learned of the peer, under
-    semantic-convention names. `previous` is the failed run that this one confirms. `kept` says
-    whether traces and exemplars of this run are kept.
+    semantic-convention names. `previous` is the failed run that this one confirms. `sampled` says
+    whether traces and exemplars of this run are exported.
     """
 
     check: str
@@ -131,7 +131,7 @@ class Result(NamedTuple):
     labels: Mapping[str, str] = MappingProxyType({})
     severity: Severity = Severity.P2
     previous: Result | None = None
-    kept: bool = True
+    sampled: bool = True
 
     @property
     def attempts(self) -> int:

@@ -23,12 +23,19 @@ import anyio
 from pydantic import BaseModel, ConfigDict
 
 from probed.clock import Clock
-from probed.fields import TARGETS, CertificateAge, Family, HostPort, Latency, Tls, format_duration
+from probed.fields import (
+    TARGETS,
+    AddressChoice,
+    CertificateAge,
+    HostPort,
+    Latency,
+    Tls,
+    format_duration,
+)
 from probed.http import BODY_LIMIT, Request, Response, fetch
-from probed.model import Evidence, Fact, Finding, Kind, Measure, Measurement, Outcome
-from probed.net import Family as OneFamily
-from probed.net import Network, Stream, Upgrade
-from probed.net.pool import Closing, Keeper, close
+from probed.model import Evidence, Fact, Finding, Measure, Measurement, MetricType, Outcome
+from probed.net import AddressFamily, Network, Stream, Upgrade
+from probed.net.pool import Closing, ConnectionPool, close
 from probed.reasons import ProbeError, Reason, Reasons, classify, timeout_in
 from probed.record import Recorder, describe, utc
 from probed.text.redact import Redactor, redact_url
@@ -127,8 +134,19 @@ class Run(Recorder):
     `family` says over which addresses it connects.
     """
 
-    __slots__ = ("_declared", "family", "findings", "keeper", "measured", "memory", "network",
-                 "sampled", "span_id", "timeout", "trace_id")  # fmt: skip
+    __slots__ = (
+        "_declared",
+        "family",
+        "findings",
+        "measured",
+        "memory",
+        "network",
+        "pool",
+        "sampled",
+        "span_id",
+        "timeout",
+        "trace_id",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -142,7 +160,7 @@ class Run(Recorder):
         timeout: float,
         sampled: bool = False,
         memory: MutableMapping[str, Any] | None = None,
-        keeper: Keeper | None = None,
+        pool: ConnectionPool | None = None,
     ) -> None:
         super().__init__(clock, redactor)
         self._declared = probe.declared
@@ -152,8 +170,8 @@ class Run(Recorder):
         self.timeout = timeout
         self.sampled = sampled
         self.memory = {} if memory is None else memory
-        self.family: OneFamily = "any"
-        self.keeper = keeper
+        self.family: AddressFamily = "any"
+        self.pool = pool
         self.findings: list[Finding] = []
         self.measured: list[Measurement] = []
 
@@ -181,19 +199,19 @@ class Run(Recorder):
             stream.close()
 
     @asynccontextmanager
-    async def kept(self, key: Hashable, make: Callable[[], K]) -> AsyncIterator[K]:
+    async def pooled(self, key: Hashable, make: Callable[[], K]) -> AsyncIterator[K]:
         """What `make` gives or, in the daemon, what it gave in a run before: a connection, say.
 
         It is lent to one run at a time. Outside the daemon it is closed at the end of the run, in
         it when nobody has asked for that key for long.
         """
-        thing: Any = None if self.keeper is None else self.keeper.take(key)
+        thing: Any = None if self.pool is None else self.pool.acquire(key)
         if thing is None:
             thing = make()
         try:
             yield thing
         finally:
-            if self.keeper is None or not self.keeper.give(key, thing):
+            if self.pool is None or not self.pool.release(key, thing):
                 await close(thing)
 
     async def start_tls(
@@ -210,7 +228,7 @@ class Run(Recorder):
         *,
         recorder: Recorder | None = None,
         body_limit: int = BODY_LIMIT,
-        family: OneFamily | None = None,
+        family: AddressFamily | None = None,
         redirects: int = 0,
         final: Callable[[int], bool] | None = None,
     ) -> Response:
@@ -238,7 +256,7 @@ class Run(Recorder):
             family=family,
         )
 
-    async def by_family(self, family: Family, ask: Callable[[Run], Awaitable[None]]) -> None:
+    async def by_family(self, family: AddressChoice, ask: Callable[[Run], Awaitable[None]]) -> None:
         """Ask over that family of addresses; with `both` over each at once, and each must work.
 
         `ask` is given the run to write to: this one, or a part of it whose phases are `ipv4/…` or
@@ -279,7 +297,7 @@ class Run(Recorder):
         if fault is not None:
             self.find(fault.level, fault.reason, fault.message, evidence=self.context())
 
-    def _of_family(self, family: OneFamily) -> Run:
+    def _of_family(self, family: AddressFamily) -> Run:
         part = self.part(f"{family}/")
         part.family = family
         part.memory = self.memory.setdefault(family, {})
@@ -297,7 +315,7 @@ class Run(Recorder):
             for measured in part.measured:
                 key = (measured.measure.name, measured.attributes)
                 known = gauges.get(key)
-                if measured.measure.kind is not Kind.GAUGE:
+                if measured.measure.kind is not MetricType.GAUGE:
                     self.measured.append(measured)
                 elif known is None or known.value < measured.value:
                     gauges[key] = measured
@@ -366,7 +384,7 @@ class Run(Recorder):
             key not in given for key in measure.attributes
         ):
             raise ValueError(f"{name} has the attributes {measure.attributes}")
-        if not isfinite(value) or (measure.kind is not Kind.GAUGE and value < 0):
+        if not isfinite(value) or (measure.kind is not MetricType.GAUGE and value < 0):
             raise ValueError(f"{name} cannot take the value {value}")
         cleaned = (
             tuple((key, self.clean(given[key], 128)) for key in sorted(given)) if given else ()

@@ -36,11 +36,11 @@ class CheckState:
 
     verdict: Verdict = Verdict.PENDING
     since: float = 0.0
-    failed: int = 0
-    poor: int = 0
-    fair: int = 0
-    good: int = 0
-    unjudged: int = 0
+    failed_streak: int = 0
+    not_ok_streak: int = 0
+    not_failed_streak: int = 0
+    ok_streak: int = 0
+    unknown_streak: int = 0
     last_run: float | None = None
     last_success: float | None = None
     outcome: Outcome | None = None
@@ -50,7 +50,7 @@ class CheckState:
     @property
     def healthy(self) -> bool:
         """Known to be well: traces of its good runs may be left out."""
-        return self.verdict is Verdict.UP and not self.poor and not self.unjudged
+        return self.verdict is Verdict.UP and not self.not_ok_streak and not self.unknown_streak
 
 
 def advance(
@@ -71,18 +71,18 @@ def advance(
 def _count(state: CheckState, result: Result, thresholds: Thresholds) -> CheckState:
     outcome = result.outcome
     if outcome is Outcome.UNKNOWN:
-        return replace(state, unjudged=state.unjudged + 1, last_run=result.started_at)
+        return replace(state, unknown_streak=state.unknown_streak + 1, last_run=result.started_at)
     ok, failed = outcome is Outcome.OK, outcome is Outcome.FAILED
     changed = state.outcome is not None and state.outcome is not outcome
     changes = (state.changes << 1 | changed) & (1 << WINDOW) - 1
     return CheckState(
         verdict=state.verdict,
         since=state.since,
-        failed=state.failed + 1 if failed else 0,
-        poor=0 if ok else state.poor + 1,
-        fair=0 if failed else state.fair + 1,
-        good=state.good + 1 if ok else 0,
-        unjudged=0,
+        failed_streak=state.failed_streak + 1 if failed else 0,
+        not_ok_streak=0 if ok else state.not_ok_streak + 1,
+        not_failed_streak=0 if failed else state.not_failed_streak + 1,
+        ok_streak=state.ok_streak + 1 if ok else 0,
+        unknown_streak=0,
         last_run=result.started_at,
         last_success=state.last_success if failed else result.started_at,
         outcome=outcome,
@@ -102,18 +102,18 @@ def _verdict(state: CheckState, thresholds: Thresholds) -> Verdict:
     down, and what is down stays so until it is seen to be better.
     """
     now = state.verdict
-    if state.unjudged:
-        lost = state.unjudged >= thresholds.fail_after and now is not Verdict.DOWN
+    if state.unknown_streak:
+        lost = state.unknown_streak >= thresholds.fail_after and now is not Verdict.DOWN
         return Verdict.UNKNOWN if lost else now
-    if state.failed >= thresholds.fail_after:
+    if state.failed_streak >= thresholds.fail_after:
         return Verdict.DOWN
     if now is Verdict.DOWN:
-        if state.fair < thresholds.recover_after:
+        if state.not_failed_streak < thresholds.recover_after:
             return now
-        return Verdict.UP if state.good >= thresholds.recover_after else Verdict.DEGRADED
-    if state.poor >= thresholds.fail_after:
+        return Verdict.UP if state.ok_streak >= thresholds.recover_after else Verdict.DEGRADED
+    if state.not_ok_streak >= thresholds.fail_after:
         return Verdict.DEGRADED
     if now is Verdict.DEGRADED:
-        return Verdict.UP if state.good >= thresholds.recover_after else now
+        return Verdict.UP if state.ok_streak >= thresholds.recover_after else now
     # Pending or unknown: the first good run is all that is known, and it is good.
-    return Verdict.UP if state.good else now
+    return Verdict.UP if state.ok_streak else now

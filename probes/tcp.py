@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from probed import Family, HostPort, Measure, Pattern, Probe, Reason, Run, Tls
+from probed import AddressChoice, HostPort, Measure, Pattern, Probe, Reason, Run, Tls
 
 
 class TcpProbe(Probe):
@@ -15,7 +15,7 @@ class TcpProbe(Probe):
     """Regular expression that the first line must match; without it, connecting is enough."""
     tls: Tls | None = None
     """Speak TLS from the start, and judge the certificate so; `tls: {}` for the usual rules."""
-    family: Family = "any"
+    family: AddressChoice = "any"
     """Over which addresses: `any` that connects, `ipv4`, `ipv6`, or `both`, which must both work."""
 
     measures = (Measure("probed.tcp.banner.size", unit="By", help="Length of the first line."),)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import anyio
 
-from probed import CertificateAge, Family, HostPort, Probe, Run, Tls
+from probed import AddressChoice, CertificateAge, HostPort, Probe, Run, Tls
 
 PATIENCE = 1.0
 """Seconds that a peer may take to say what it thinks of our certificate."""
@@ -18,7 +18,7 @@ class TlsProbe(Probe):
     """Whom to connect to, as `host:port`."""
     tls: Tls = Tls.model_construct()
     """How the certificate is verified."""
-    family: Family = "any"
+    family: AddressChoice = "any"
     """Over which addresses: `any` that connects, `ipv4`, `ipv6`, or `both`, which must both work."""
     certificate: CertificateAge = CertificateAge.model_construct()
     """How long the certificate must still be good for."""

@@ -117,7 +117,7 @@ def test_a_transition_says_what_was_what_is_when_and_because_of_what() -> None:
 def test_times_of_the_last_run_and_the_last_success_are_kept() -> None:
     state, _ = advance(CheckState(), result(Outcome.OK, 10.0), Thresholds())
     state, _ = advance(state, result(Outcome.FAILED, 20.0), Thresholds())
-    assert (state.last_run, state.last_success, state.failed) == (20.0, 10.0, 1)
+    assert (state.last_run, state.last_success, state.failed_streak) == (20.0, 10.0, 1)
 
 
 def test_healthy_means_up_with_nothing_pending() -> None:

@@ -28,7 +28,7 @@ from probed.engine.schedule import Limits, Scheduler
 from probed.engine.shard import Shard
 from probed.model import Result, Transition, Verdict
 from probed.net import Network
-from probed.net.pool import Keeper
+from probed.net.pool import ConnectionPool
 from probed.output import result_document, timestamp
 from probed.state import CheckState
 from probed.store.checks import Store, state_folder
@@ -87,14 +87,14 @@ class App:
         self.config = config
         self.clock = clock or SystemClock()
         self.runner = Runner.of(config, clock=self.clock, network=network)
-        self.runner.keeper = self.keeper = Keeper(self.clock)
+        self.runner.pool = self.pool = ConnectionPool(self.clock)
         self.pipeline = Pipeline(
             config, self.clock, self.runner.network, version=__version__, environ=environ
         )
         self.board = self.pipeline.board
         self.shard = shard
         if shard is not None:
-            self.board.own.sharded(shard.index, shard.total, shard.replicas)
+            self.board.daemon_metrics.sharded(shard.index, shard.total, shard.replicas)
         self.history = History(config.checks)
         self.references = References(self.runner, config.checks)
         self.store = Store(state_folder(config.service.state_dir, environ))
@@ -140,7 +140,7 @@ class App:
                     probing.start_soon(self.scheduler.run)
                     probing.start_soon(self.runner.lag.watch, self.board.lagged)
                     probing.start_soon(self._keep)
-                    probing.start_soon(self.keeper.sweep)
+                    probing.start_soon(self.pool.sweep)
                     probing.start_soon(self.reloader.watch)
                     self._ready = True
                     self.notifier.ready(self.headline())
@@ -151,7 +151,7 @@ class App:
                     self._ready = False
                     self.notifier.stopping()
                     probing.cancel_scope.cancel()
-                await self.keeper.close()
+                await self.pool.close()
                 self.page.close()
                 for listener in listeners:
                     listener.stop()
@@ -235,7 +235,7 @@ class App:
             self.scheduler.drain()
         else:
             self.scheduler.resume()
-        self.board.own.drained(active=active)
+        self.board.daemon_metrics.drained(active=active)
 
     def _rested(self, check: Check) -> bool:
         """Whether the check has not run for an interval or more, or the clock says nonsense."""
@@ -273,7 +273,7 @@ class App:
         documents = self.store.encode(unsaved, self.clock.time())
         await self.pipeline.flush()
         saved = await self.store.save(documents)
-        self.board.own.saved(ok=saved)
+        self.board.daemon_metrics.saved(ok=saved)
         if not saved:
             self.history.keep(unsaved)
 

@@ -24,7 +24,7 @@ def page_of(app: App) -> Page:
     service = config.service
 
     def own() -> Iterator[tuple[str, str, str]]:
-        for family in app.board.own.families:
+        for family in app.board.daemon_metrics.families:
             for row in family.rows():
                 for labels, value in family.cells(row):
                     told = ", ".join(f"{name}={text}" for name, text in labels.pairs)

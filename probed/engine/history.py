@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from probed.config import Check
 from probed.model import Outcome, Result, Transition, Verdict
 from probed.state import CheckState, Thresholds, advance
-from probed.store.checks import Kept
+from probed.store.checks import SavedCheck
 
 RESULTS = 60
 """Results of one check of which something is kept ..."""
@@ -77,12 +77,12 @@ class CheckHistory:
     @property
     def failing(self) -> bool:
         """What depends on this check is not to be blamed."""
-        return self.state.verdict is Verdict.DOWN or self.state.failed > 0
+        return self.state.verdict is Verdict.DOWN or self.state.failed_streak > 0
 
     @property
-    def kept(self) -> Kept:
+    def kept(self) -> SavedCheck:
         probe = self.check.probe
-        return Kept(probe.kind, probe.target, self.state, self.memory)
+        return SavedCheck(probe.kind, probe.target, self.state, self.memory)
 
 
 class History:
@@ -114,7 +114,7 @@ class History:
         for entry in self.checks.values():
             entry.held_by = self._failing_above(entry.check)
 
-    def restore(self, kept: Mapping[str, Kept]) -> None:
+    def restore(self, kept: Mapping[str, SavedCheck]) -> None:
         """Go on from what an earlier process knew, where no result has come in yet."""
         for name, what in kept.items():
             entry = self.checks.get(name)
@@ -143,7 +143,7 @@ class History:
             return transition, ()
         return transition, self._hold_below(check.name)
 
-    def unsaved(self, *, everything: bool = False) -> dict[str, Kept]:
+    def unsaved(self, *, everything: bool = False) -> dict[str, SavedCheck]:
         """What has to be saved; it counts as saved from now on."""
         found = {}
         for name, entry in self.checks.items():
@@ -190,5 +190,5 @@ class History:
         return tuple(found)
 
 
-def _same(kept: Kept, check: Check) -> bool:
+def _same(kept: SavedCheck, check: Check) -> bool:
     return (kept.kind, kept.target) == (check.probe.kind, check.probe.target)

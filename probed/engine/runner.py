@@ -14,7 +14,7 @@ from probed.clock import Clock, LoopLag, SystemClock
 from probed.fields import split_address
 from probed.model import Evidence, Finding, Measurement, Outcome, Result, Severity
 from probed.net import Network, Resolver
-from probed.net.pool import Keeper
+from probed.net.pool import ConnectionPool
 from probed.probe import CERTIFICATE_NOT_AFTER, EndOfRun, Probe, Run
 from probed.reasons import ProbeError, Reason, Reasons, classify, is_timed, timeout_in
 from probed.text.redact import Redactor
@@ -62,7 +62,7 @@ class Runner:
         self.clock = clock or SystemClock()
         self.redactor = redactor or Redactor()
         self.ids = ids or Ids()
-        self.keeper: Keeper | None = None
+        self.pool: ConnectionPool | None = None
         """What is kept open between runs; only who also sweeps it sets it."""
         self.lag = LoopLag(self.clock)
 
@@ -185,7 +185,7 @@ class Runner:
             timeout=timeout,
             sampled=sampled,
             memory=memory,
-            keeper=self.keeper,
+            pool=self.pool,
         )
 
     def _judge(self, name: str, run: Run, error: Exception) -> None:
@@ -240,7 +240,7 @@ class Runner:
             facts=run.facts,
             labels=labels,
             severity=severity,
-            kept=run.sampled or outcome is not Outcome.OK,
+            sampled=run.sampled or outcome is not Outcome.OK,
         )
 
     def _doubted(self, run: Run, duration: float) -> tuple[Finding, ...]:

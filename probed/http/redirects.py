@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from probed.fields import Tls, Url
 from probed.http.wire import Request, Response, fetch
-from probed.net import Family, Network
+from probed.net import AddressFamily, Network
 from probed.reasons import ProbeError, Reason
 from probed.record import Certificate, Recorder
 
@@ -31,7 +31,7 @@ async def follow(
     final: Callable[[int], bool] | None = None,
     extra: bytes = b"",
     body_limit: int,
-    family: Family = "any",
+    family: AddressFamily = "any",
 ) -> Response:
     """Fetch, and go where redirects lead, at most `redirects` times; the phases of each hop begin
     with `redirect/1/`. A status that is `final` is the answer.
@@ -79,7 +79,7 @@ async def _hop(
     *,
     extra: bytes,
     body_limit: int,
-    family: Family,
+    family: AddressFamily,
     unread: Callable[[int], bool],
 ) -> Response:
     try:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import httptools
 
 from probed.fields import Tls, Url
-from probed.net import Family, Network, Stream
+from probed.net import AddressFamily, Network, Stream
 from probed.reasons import ProbeError, Reason
 from probed.record import Recorder
 from probed.text.redact import SecretStr, redact_url
@@ -201,7 +201,7 @@ async def fetch(
     *,
     extra: bytes = b"",
     body_limit: int = BODY_LIMIT,
-    family: Family = "any",
+    family: AddressFamily = "any",
     unread: Callable[[int], bool] | None = None,
 ) -> Response:
     """Send the request on a fresh connection and read the answer.

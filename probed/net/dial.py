@@ -12,7 +12,7 @@ import anyio
 
 from probed.model import Outcome
 from probed.net.deny import DenyList
-from probed.net.resolve import Family, Resolver
+from probed.net.resolve import AddressFamily, Resolver
 from probed.net.stream import Stream, connect
 from probed.net.tls import UNVERIFIED, Certificates, Contexts, TlsOptions
 from probed.reasons import ProbeError, Reason
@@ -70,7 +70,7 @@ class Network:
         *,
         tls: TlsOptions | None = None,
         server_name: str | None = None,
-        family: Family = "any",
+        family: AddressFamily = "any",
         uds: str | None = None,
     ) -> Stream:
         """Phases `resolve`, `connect` and, with `tls`, `tls`. With `uds` it connects to that unix

@@ -24,30 +24,30 @@ class Closing(Protocol):
 
 
 @dataclass(slots=True)
-class _Kept:
+class _Idle:
     thing: Closing
     since: float
 
 
-class Keeper:
+class ConnectionPool:
     """At most one thing for each key, lent to one run at a time."""
 
     def __init__(self, clock: Clock, *, idle: float = IDLE) -> None:
         self._clock = clock
         self._idle = idle
-        self._kept: dict[Hashable, _Kept] = {}
+        self._kept: dict[Hashable, _Idle] = {}
         self._closed = False
 
-    def take(self, key: Hashable) -> Closing | None:
-        """What is kept under the key: it is the caller's until `give`."""
+    def acquire(self, key: Hashable) -> Closing | None:
+        """What is kept under the key: it is the caller's until `release`."""
         kept = self._kept.pop(key, None)
         return None if kept is None else kept.thing
 
-    def give(self, key: Hashable, thing: Closing) -> bool:
+    def release(self, key: Hashable, thing: Closing) -> bool:
         """Keep it for the next; False where the caller must close it."""
         if self._closed or key in self._kept:
             return False
-        self._kept[key] = _Kept(thing, self._clock.monotonic())
+        self._kept[key] = _Idle(thing, self._clock.monotonic())
         return True
 
     async def sweep(self) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import dns.asyncresolver
     import dns.resolver
 
-Family = Literal["any", "ipv4", "ipv6"]
+AddressFamily = Literal["any", "ipv4", "ipv6"]
 """Which addresses of a host are asked."""
 ADDRESS_LIMIT = 16
 """Addresses of one name that are tried."""
@@ -74,7 +74,7 @@ class Resolver:
             dns.asyncbackend.get_backend("asyncio")
             self._client()
 
-    async def addresses(self, host: str, family: Family = "any") -> list[str]:
+    async def addresses(self, host: str, family: AddressFamily = "any") -> list[str]:
         """The addresses of a host, at least one. Raises ProbeError with a `dns.*` reason."""
         known = self._known(host)
         if known is None:
@@ -139,7 +139,7 @@ class Resolver:
             self._hosts = {} if stamp is None else _read_hosts(self._hosts_file)
         return self._hosts.get(name, [])
 
-    async def _from_dns(self, host: str, family: Family) -> list[str]:
+    async def _from_dns(self, host: str, family: AddressFamily) -> list[str]:
         client = self._client()
         if family != "any":
             try:
@@ -197,7 +197,7 @@ def _literal(host: str) -> str | None:
         return None
 
 
-def _none_of(family: Family) -> ProbeError:
+def _none_of(family: AddressFamily) -> ProbeError:
     return ProbeError(Reason.DNS_NO_DATA, f"The host has no {_SHOWN[family]} address.")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from probed.config import Check, Config
 from probed.fields import format_duration
-from probed.rules import checks, own, recording
+from probed.rules import checks, daemon, recording
 from probed.rules.model import Alert, Group, Recording, text
 from probed.telemetry.catalogue import label_name
 
@@ -42,7 +42,7 @@ def for_config(config: Config, *, quorum: int = QUORUM) -> str:
     objectives = [(check.name, check.objective) for check in listed]
     rules = recording.checks(names, settings, objectives)
     wait = waiting(listed)
-    return text(_groups(rules, names, [own.MISSING], quorum=quorum, wait=wait), _CONFIG)
+    return text(_groups(rules, names, [daemon.MISSING], quorum=quorum, wait=wait), _CONFIG)
 
 
 def waiting(listed: Sequence[Check]) -> float:
@@ -83,5 +83,5 @@ def _groups(
         # These look back for days, which costs, and need not be quick.
         Group("probed-history", [*recording.errors(recording.WINDOWS), *slow], interval="1m"),
         Group("probed-days", recording.errors(recording.DAYS), interval="3m"),
-        Group("probed-probers", [*own.alerts(), *more]),
+        Group("probed-probers", [*daemon.alerts(), *more]),
     ]

@@ -37,6 +37,15 @@ _UPSERT = (
     "ON CONFLICT (name) DO UPDATE SET at = excluded.at, document = excluded.document"
 )
 
+_FORMER_KEYS = {
+    "failed_streak": "failed",
+    "not_ok_streak": "poor",
+    "not_failed_streak": "fair",
+    "ok_streak": "good",
+    "unknown_streak": "unjudged",
+}
+"""Names under which version 0.1 stored the streaks."""
+
 Document: TypeAlias = tuple[str, float, str]
 
 
@@ -53,7 +62,7 @@ def state_folder(configured: Path | None, environ: Mapping[str, str]) -> Path | 
 
 
 @dataclass(slots=True)
-class Kept:
+class SavedCheck:
     """What is kept of a check. State and memory are of use as long as kind and target are the same."""
 
     kind: str
@@ -71,7 +80,7 @@ class Store:
         self._limiter = anyio.CapacityLimiter(1)
         self._complaint = ""
 
-    async def load(self, now: float) -> dict[str, Kept]:
+    async def load(self, now: float) -> dict[str, SavedCheck]:
         """All that was kept, by name; nothing where it cannot be read. `now` is seconds since the
         epoch.
         """
@@ -79,7 +88,7 @@ class Store:
             return {}
         return await to_thread.run_sync(self._load, self.path, now, limiter=self._limiter)
 
-    def encode(self, kept: Mapping[str, Kept], now: float) -> list[Document]:
+    def encode(self, kept: Mapping[str, SavedCheck], now: float) -> list[Document]:
         """What `save` writes, as it is at this moment."""
         return [(name, now, text) for name, what in kept.items() if (text := _write(name, what))]
 
@@ -94,7 +103,7 @@ class Store:
             self._connection.close()
             self._connection = None
 
-    def _load(self, path: Path, now: float) -> dict[str, Kept]:
+    def _load(self, path: Path, now: float) -> dict[str, SavedCheck]:
         try:
             return self._read(path, now)
         except sqlite3.OperationalError as error:
@@ -114,7 +123,7 @@ class Store:
                 self._complain(error)
         return {}
 
-    def _read(self, path: Path, now: float) -> dict[str, Kept]:
+    def _read(self, path: Path, now: float) -> dict[str, SavedCheck]:
         connection = self._open(path)
         with connection:
             connection.execute("DELETE FROM checks WHERE at < ?", (now - KEEP,))
@@ -163,7 +172,7 @@ class Store:
             log.error("%s cannot be used: %s; state is not kept until it can", self.path, why)
 
 
-def _write(name: str, kept: Kept) -> str | None:
+def _write(name: str, kept: SavedCheck) -> str | None:
     """The document; None, and a word in the log, where the memory is none that can be kept."""
     memory: Mapping[str, Any] = kept.memory
     for attempt in (memory, {}):
@@ -194,12 +203,12 @@ def _write(name: str, kept: Kept) -> str | None:
     return None
 
 
-def _read(document: object) -> Kept | None:
+def _read(document: object) -> SavedCheck | None:
     try:
         read = json.loads(str(document))
         state = read.get("state", {})
         memory = read.get("memory", {})
-        return Kept(
+        return SavedCheck(
             str(read["kind"]),
             str(read["target"]),
             _state(state if isinstance(state, dict) else {}),
@@ -214,7 +223,8 @@ def _state(read: Mapping[str, Any]) -> CheckState:
     found: dict[str, Any] = {}
     try:
         for known in fields(CheckState):
-            if (value := read.get(known.name)) is None:
+            value = read.get(known.name, read.get(_FORMER_KEYS.get(known.name, "")))
+            if value is None:
                 continue
             if known.name == "verdict":
                 value = Verdict(value)

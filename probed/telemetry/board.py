@@ -23,16 +23,16 @@ from typing import TYPE_CHECKING, Any
 from probed.clock import Clock
 from probed.model import Measure, Outcome, Result, Verdict
 from probed.telemetry import catalogue as c
+from probed.telemetry.daemon_metrics import DaemonMetrics
 from probed.telemetry.measured import Measured
-from probed.telemetry.own import Own
 from probed.telemetry.series import (
     NO_LABELS,
     Cell,
     CheckRow,
-    Family,
     Histogram,
     Labels,
     MeasureRow,
+    MetricFamily,
     Row,
     shared_labels,
 )  # fmt: skip
@@ -63,24 +63,32 @@ class Board:
         resource: Mapping[str, str] | None = None,
         phase_histogram: bool = False,
     ) -> None:
-        own = Own(clock, version)
-        self.own = own
-        self.late, self.missed, self.occupied = own.late, own.missed, own.occupied
-        self.lagged, self.exported, self.reloaded = own.lagged, own.exported, own.reloaded
+        daemon_metrics = DaemonMetrics(clock, version)
+        self.daemon_metrics = daemon_metrics
+        self.late, self.missed, self.occupied = (
+            daemon_metrics.late,
+            daemon_metrics.missed,
+            daemon_metrics.occupied,
+        )
+        self.lagged, self.exported, self.reloaded = (
+            daemon_metrics.lagged,
+            daemon_metrics.exported,
+            daemon_metrics.reloaded,
+        )
         self.resource = dict(resource or {})
-        self.departed: list[tuple[Family, Row]] = []
+        self.departed: list[tuple[MetricFamily, Row]] = []
         """What is gone and was sent by OTLP, which still has to say so."""
         self._clock = clock
         self._phase_histogram = phase_histogram
         self._checks: dict[str, CheckRow] = {}
         self._families = [
-            Family(measure, self._rows, cells, fleeting=measure in _FLEETING)
+            MetricFamily(measure, self._rows, cells, fleeting=measure in _FLEETING)
             for measure, cells in _CELLS.items()
             if phase_histogram or measure is not c.PHASE_TIME
         ]
-        fixed = (*self.own.families, *self._families)
+        fixed = (*self.daemon_metrics.families, *self._families)
         taken = frozenset({"target_info"}).union(*(family.names for family in fixed))
-        self._measured = Measured(self.own, taken)
+        self._measured = Measured(self.daemon_metrics, taken)
 
     def _rows(self) -> Sequence[CheckRow]:
         return tuple(self._checks.values())
@@ -88,11 +96,11 @@ class Board:
     def __len__(self) -> int:
         return len(self._checks)
 
-    def families(self) -> Sequence[Family]:
+    def families(self) -> Sequence[MetricFamily]:
         """All metrics as they are now."""
-        return (*self.own.families, *self._families, *self._measured.families())
+        return (*self.daemon_metrics.families, *self._families, *self._measured.families())
 
-    def heir(self, family: Family, row: Row) -> Row | None:
+    def heir(self, family: MetricFamily, row: Row) -> Row | None:
         """The row that stands where one that is gone stood, with the same common labels."""
         slot = row if isinstance(row, MeasureRow) else None
         check = slot.check if slot is not None else row
@@ -146,7 +154,7 @@ class Board:
         row.outcome = outcome = result.outcome._value_
         row.success = _SUCCESS.get(outcome)
         bucket = row.duration.observe(c.DURATIONS, seconds)
-        if result.kept:
+        if result.sampled:
             row.duration.exemplify(bucket, (result.trace_id, result.span_id, seconds, ended))
         if outcome == "ok":
             row.ok += 1
@@ -172,7 +180,7 @@ class Board:
         row = self._checks.get(name)
         if row is not None:
             row.up = _UP.get(state.verdict)
-            row.failures = state.failed
+            row.failures = state.failed_streak
             row.last_success = state.last_success
             row.flapping = int(state.flapping)
             if row.held is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from probed.model import Kind, Measure
+from probed.model import Measure, MetricType
 
 CHECK = "probed.check"
 PROBE = "probed.probe"
@@ -28,7 +28,7 @@ _COMMON = (CHECK, PROBE)
 
 
 def _check(
-    name: str, unit: str, text: str, *more: str, kind: Kind = Kind.GAUGE,
+    name: str, unit: str, text: str, *more: str, kind: MetricType = MetricType.GAUGE,
     buckets: tuple[float, ...] = (),
 ) -> Measure:  # fmt: skip
     return Measure(
@@ -38,7 +38,7 @@ def _check(
 
 
 def _own(
-    name: str, unit: str, text: str, *attributes: str, kind: Kind = Kind.GAUGE,
+    name: str, unit: str, text: str, *attributes: str, kind: MetricType = MetricType.GAUGE,
     buckets: tuple[float, ...] = (),
 ) -> Measure:  # fmt: skip
     return Measure(name, unit=unit, kind=kind, help=text, attributes=attributes, buckets=buckets)
@@ -58,14 +58,16 @@ SUCCESS = _check(
 )
 OUTCOMES = _check("outcome", "", "1 for the outcome of the last run, 0 for the others.", OUTCOME)
 RUNS = _check("runs", "{run}", "Runs by outcome and, when not ok, by reason.", OUTCOME, ERROR_TYPE,
-              kind=Kind.COUNTER)  # fmt: skip
+              kind=MetricType.COUNTER)  # fmt: skip
 UNCONFIRMED = _check("unconfirmed", "{run}",
                      "First attempts that failed and that a confirmation did not confirm.",
-                     ERROR_TYPE, kind=Kind.COUNTER)  # fmt: skip
-DURATION = _check("duration", "s", "How long runs took.", kind=Kind.HISTOGRAM, buckets=DURATIONS)
+                     ERROR_TYPE, kind=MetricType.COUNTER)  # fmt: skip
+DURATION = _check(
+    "duration", "s", "How long runs took.", kind=MetricType.HISTOGRAM, buckets=DURATIONS
+)
 PHASE_DURATION = _check("phase.duration", "s", "How long each phase of the last run took.", PHASE)
 PHASE_TIME = _check("phase.time", "s", "How long phases of runs took.", PHASE,
-                    kind=Kind.HISTOGRAM, buckets=DURATIONS)  # fmt: skip
+                    kind=MetricType.HISTOGRAM, buckets=DURATIONS)  # fmt: skip
 FAILURES = _check(
     "consecutive.failures", "{failure}", "Failed runs since the last one that did not fail."
 )
@@ -77,20 +79,20 @@ HELD = _check("held", "", "1 while a check that this one depends on fails: its a
 INTERVAL = _check("interval", "s", "How often the check is run.")
 
 LATENESS = _own("probed.scheduler.lateness", "s", "How much later than due runs were started.",
-                kind=Kind.HISTOGRAM, buckets=DELAYS)  # fmt: skip
+                kind=MetricType.HISTOGRAM, buckets=DELAYS)  # fmt: skip
 MISSED = _own("probed.scheduler.missed", "{run}", "Runs that came due and were not started.", REASON,
-              kind=Kind.COUNTER)  # fmt: skip
+              kind=MetricType.COUNTER)  # fmt: skip
 RUNNING = _own("probed.scheduler.running", "{run}", "Runs that go on now.")
 WAITING = _own("probed.scheduler.waiting", "{run}", "Runs that are due and wait for a free place.")
 DRAINED = _own(
     "probed.scheduler.drained", "", "1 while no runs are started, as `probed drain` asked."
 )
 STATE_SAVES = _own("probed.state.saves", "{save}", "Attempts to keep the state of checks on disk.",
-                   RESULT, kind=Kind.COUNTER)  # fmt: skip
+                   RESULT, kind=MetricType.COUNTER)  # fmt: skip
 LOOP_LAG = _own("probed.loop.lag", "s", "How late the event loop woke a timer.",
-                kind=Kind.HISTOGRAM, buckets=DELAYS)  # fmt: skip
+                kind=MetricType.HISTOGRAM, buckets=DELAYS)  # fmt: skip
 EXPORT_ITEMS = _own("probed.export.items", "{item}", "Spans and metric points by what became of them.",
-                    SIGNAL, RESULT, ERROR_TYPE, kind=Kind.COUNTER)  # fmt: skip
+                    SIGNAL, RESULT, ERROR_TYPE, kind=MetricType.COUNTER)  # fmt: skip
 SPOOL_SIZE = _own("probed.export.spool.size", "By", "Encoded telemetry that waits to be sent.",
                   LANE)  # fmt: skip
 SPOOL_LIMIT = _own("probed.export.spool.limit", "By",
@@ -98,9 +100,9 @@ SPOOL_LIMIT = _own("probed.export.spool.limit", "By",
 SPOOL_AGE = _own("probed.export.spool.oldest.age", "s", "How long the oldest of it has waited.",
                  LANE)  # fmt: skip
 SPOOL_ERRORS = _own("probed.export.spool.errors", "{error}",
-                    "Times that the spool's disk began to fail.", LANE, kind=Kind.COUNTER)  # fmt: skip
+                    "Times that the spool's disk began to fail.", LANE, kind=MetricType.COUNTER)  # fmt: skip
 RELOADS = _own("probed.config.reloads", "{reload}", "Attempts to load a changed configuration.", RESULT,
-               kind=Kind.COUNTER)  # fmt: skip
+               kind=MetricType.COUNTER)  # fmt: skip
 RELOAD_SUCCESS = _own(
     "probed.config.last_reload.success",
     "",
@@ -110,7 +112,7 @@ RELOAD_TIMESTAMP = _own("probed.config.last_reload.timestamp", "s",
                         "When the configuration was last loaded, seconds since the epoch.")  # fmt: skip
 DROPPED = _own("probed.measure.dropped", "{value}",
                "Values of measures that were dropped: too many attribute sets, not finite, or declared in two ways.",
-               MEASURE, kind=Kind.COUNTER)  # fmt: skip
+               MEASURE, kind=MetricType.COUNTER)  # fmt: skip
 SHARD = _own(
     "probed.shard.info",
     "",
@@ -120,7 +122,9 @@ SHARD = _own(
     "replicas",
 )
 BUILD = _own("probed.build.info", "", "The version that runs; always 1.", "version", "python")
-CPU_TIME = _own("process.cpu.time", "s", "Processor time used.", "cpu.mode", kind=Kind.COUNTER)
+CPU_TIME = _own(
+    "process.cpu.time", "s", "Processor time used.", "cpu.mode", kind=MetricType.COUNTER
+)
 MEMORY = _own("process.memory.usage", "By", "Resident memory.")
 OPEN_FILES = _own("probed.process.open_files", "{file}", "Open file descriptors.")
 TASKS = _own("probed.loop.tasks", "{task}", "Tasks of the event loop.")
@@ -176,7 +180,7 @@ def family_name(name: str, unit: str = "") -> str:
 def prometheus_name(measure: Measure) -> str:
     """The Prometheus name of a measure's samples; of a histogram, what its samples' begin with."""
     name = family_name(measure.name, measure.unit)
-    if measure.kind is not Kind.COUNTER:
+    if measure.kind is not MetricType.COUNTER:
         return name
     return name if name.endswith("_total") else name + "_total"
 

@@ -71,7 +71,7 @@ class Exporter:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._settings = settings
-        self._own = board.own
+        self._daemon_metrics = board.daemon_metrics
         self._clock = clock
         self._connect = connect
         resource = sdk_resource(board.resource)
@@ -88,9 +88,9 @@ class Exporter:
         self._collected = anyio.Event()
         self._finished: anyio.Event | None = None
         self._snapshot = -SNAPSHOTS
-        self._spool = Spool(state_dir, settings.spool, board.own, clock)
+        self._spool = Spool(state_dir, settings.spool, board.daemon_metrics, clock)
         self._lanes = {
-            lane: Lane(queue, self._destination(queue.signal), board.own, clock, jitter)
+            lane: Lane(queue, self._destination(queue.signal), board.daemon_metrics, clock, jitter)
             for lane, queue in self._spool.queues.items()
         }
         self._retired: list[Destination] = []
@@ -109,7 +109,7 @@ class Exporter:
         while self._pending > SPAN_LIMIT:
             _, lost = self._results.popleft()
             self._pending -= lost
-            self._own.exported("traces", "dropped", lost, "queue_full")
+            self._daemon_metrics.exported("traces", "dropped", lost, "queue_full")
         self._arrived.set()
         if self._pending >= BATCH:
             self._full.set()

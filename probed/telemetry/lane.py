@@ -8,7 +8,7 @@ from collections.abc import Callable
 import anyio
 
 from probed.clock import Clock
-from probed.telemetry.own import Own
+from probed.telemetry.daemon_metrics import DaemonMetrics
 from probed.telemetry.post import TOO_LARGE, Destination, Reply, halves
 from probed.telemetry.spool import Queue
 from probed.telemetry.spool_records import Encoded
@@ -49,13 +49,13 @@ class Lane:
         self,
         queue: Queue,
         destination: Destination | None,
-        own: Own,
+        daemon_metrics: DaemonMetrics,
         clock: Clock,
         jitter: Callable[[], float],
     ) -> None:
         self.queue = queue
         self.destination = destination
-        self._own = own
+        self._daemon_metrics = daemon_metrics
         self._clock = clock
         self._jitter = jitter
         self._failures = 0
@@ -111,7 +111,7 @@ class Lane:
         reply = await destination.post(part, self._clock)
         if reply.retry:
             self._failures += 1
-            self._own.exported(part.signal, "retried", part.items, reply.error)
+            self._daemon_metrics.exported(part.signal, "retried", part.items, reply.error)
             self._note("failing", "%s: %s; trying again", destination, reply)
             await self.queue.spill()
             if self._hurried and reply.error == "connect":
@@ -121,7 +121,7 @@ class Lane:
         self._failures = 0
         pieces = halves(part) if reply.error == TOO_LARGE and part is request else None
         if pieces is not None:
-            self._own.exported(part.signal, "retried", part.items, reply.error)
+            self._daemon_metrics.exported(part.signal, "retried", part.items, reply.error)
             self._parts[:] = pieces
             return True
         self._account(destination, part, reply)
@@ -146,9 +146,11 @@ class Lane:
         name, items = part.signal, part.items
         rejected = min(items, max(0, reply.rejected)) if reply.error is None else items
         if rejected:
-            self._own.exported(name, "rejected", rejected, reply.error or "partial_success")
+            self._daemon_metrics.exported(
+                name, "rejected", rejected, reply.error or "partial_success"
+            )
         if rejected < items:
-            self._own.exported(name, "sent", items - rejected)
+            self._daemon_metrics.exported(name, "sent", items - rejected)
         if reply.error is not None:
             self._note("refused", "%s: refused: %s", destination, reply)
         elif rejected or reply.message:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from probed.model import Kind, Measure, Measurement, Result
+from probed.model import Measure, Measurement, MetricType, Result
 from probed.probe import CERTIFICATE_NOT_AFTER
-from probed.telemetry.own import Own
+from probed.telemetry.daemon_metrics import DaemonMetrics
 from probed.telemetry.series import (
     NO_LABELS,
     Cell,
     CheckRow,
-    Family,
     Histogram,
     Labels,
     MeasureRow,
+    MetricFamily,
     Pairs,
     Point,
 )  # fmt: skip
@@ -31,18 +31,18 @@ class Measured:
     it otherwise, or in a way that would be shown under another metric's name, is refused.
     """
 
-    def __init__(self, own: Own, names: frozenset[str]) -> None:
-        self._own = own
+    def __init__(self, daemon_metrics: DaemonMetrics, names: frozenset[str]) -> None:
+        self._daemon_metrics = daemon_metrics
         self._taken = names
-        self._families: dict[str, Family] = {}
+        self._families: dict[str, MetricFamily] = {}
         self._rows: dict[str, dict[str, MeasureRow]] = {}
 
-    def families(self) -> Sequence[Family]:
+    def families(self) -> Sequence[MetricFamily]:
         return tuple(self._families.values())
 
     def begin(self, row: CheckRow, measure: Measure) -> None:
         """Let a counter without attributes stand at 0: one first seen at 1 has no rate."""
-        if measure.kind is Kind.COUNTER and not measure.attributes:
+        if measure.kind is MetricType.COUNTER and not measure.attributes:
             slot = self._slot(row, measure)
             if not slot.refused and slot.alone is None:
                 slot.alone = Point(NO_LABELS, 0.0)
@@ -75,16 +75,16 @@ class Measured:
                 self._drop(row, measure)
                 continue
             kind = measure.kind
-            if kind is Kind.GAUGE:
+            if kind is MetricType.GAUGE:
                 point.value = value
                 point.generation = generation
-            elif kind is Kind.COUNTER:
+            elif kind is MetricType.COUNTER:
                 point.value += value  # type: ignore[operator]
             else:
                 histogram = point.value
                 assert isinstance(histogram, Histogram)
                 bucket = histogram.observe(measure.buckets, value)
-                if result.kept:
+                if result.sampled:
                     histogram.exemplify(bucket, (result.trace_id, result.span_id, value, ended))
 
     def _slot(self, row: CheckRow, measure: Measure) -> MeasureRow:
@@ -101,11 +101,11 @@ class Measured:
             self._rows[measure.name][row.name] = found
         return found
 
-    def _family(self, measure: Measure) -> Family | None:
+    def _family(self, measure: Measure) -> MetricFamily | None:
         """A new family; None if it would be shown under a name that another one has."""
         rows: dict[str, MeasureRow] = {}
-        family = Family(
-            measure, lambda: tuple(rows.values()), _cells, fleeting=measure.kind is Kind.GAUGE
+        family = MetricFamily(
+            measure, lambda: tuple(rows.values()), _cells, fleeting=measure.kind is MetricType.GAUGE
         )
         taken = self._taken.union(*(other.names for other in self._families.values()))
         if family.names & taken:
@@ -113,11 +113,11 @@ class Measured:
         self._families[measure.name] = family
         self._rows[measure.name] = rows
         if measure.attributes:
-            self._own.dropped(measure.name, 0)
+            self._daemon_metrics.dropped(measure.name, 0)
         return family
 
     def _drop(self, row: CheckRow, measure: Measure) -> None:
-        self._own.dropped(measure.name)
+        self._daemon_metrics.dropped(measure.name)
         if measure.name not in row.warned:
             row.warned = (*row.warned, measure.name)
             log.warning(
@@ -132,13 +132,13 @@ def _new_point(slot: MeasureRow, pairs: Pairs) -> Point | None:
     if slot.refused:
         return None
     if len(slot.points) >= measure.series:
-        if measure.kind is not Kind.GAUGE:
+        if measure.kind is not MetricType.GAUGE:
             return None
         seen = slot.check.generation
         slot.points = {key: kept for key, kept in slot.points.items() if kept.generation == seen}
         if len(slot.points) >= measure.series:
             return None
-    histogram = measure.kind is Kind.HISTOGRAM
+    histogram = measure.kind is MetricType.HISTOGRAM
     value = Histogram(len(measure.buckets)) if histogram else 0.0
     if not pairs:
         slot.alone = Point(NO_LABELS, value)
@@ -150,13 +150,13 @@ def _new_point(slot: MeasureRow, pairs: Pairs) -> Point | None:
 def _cells(slot: MeasureRow) -> Sequence[Cell]:
     points = tuple(slot.points.values()) if slot.alone is None else (slot.alone,)
     measure = slot.measure
-    if measure.kind is not Kind.GAUGE or measure.name in STICKY:
+    if measure.kind is not MetricType.GAUGE or measure.name in STICKY:
         return [(point.labels, point.value) for point in points]
     seen = slot.check.generation
     return [(point.labels, point.value) for point in points if point.generation == seen]
 
 
-def _shape(measure: Measure) -> tuple[str, Kind, tuple[float, ...]]:
+def _shape(measure: Measure) -> tuple[str, MetricType, tuple[float, ...]]:
     return measure.unit, measure.kind, measure.buckets
 
 
@@ -165,5 +165,5 @@ def _all(result: Result) -> Sequence[Measurement]:
     previous = result.previous
     if previous is None:
         return result.measures
-    counted = (m for m in _all(previous) if m.measure.kind is Kind.COUNTER)
+    counted = (m for m in _all(previous) if m.measure.kind is MetricType.COUNTER)
     return (*counted, *result.measures)

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from probed.model import Kind
+from probed.model import MetricType
 from probed.telemetry.catalogue import BUILD, INFO, unit_words
-from probed.telemetry.series import Cell, Family, Histogram, Labels
+from probed.telemetry.series import Cell, Histogram, Labels, MetricFamily
 
 if TYPE_CHECKING:
     from probed.telemetry.board import Board
@@ -72,7 +72,7 @@ def render(board: Board, *, openmetrics: bool) -> Iterator[bytes]:
         yield b"# EOF\n"
 
 
-def _family(family: Family, *, openmetrics: bool) -> Iterator[bytes]:
+def _family(family: MetricFamily, *, openmetrics: bool) -> Iterator[bytes]:
     head = _head(family, openmetrics=openmetrics)
     lines = _histograms(family, exemplars=openmetrics) if family.bounds else _numbers(family)
     rows = family.rows()
@@ -90,7 +90,7 @@ _INFOS = (BUILD, INFO)
 Lines = Callable[[list[str], str, Sequence[Cell]], None]
 
 
-def _numbers(family: Family) -> Lines:
+def _numbers(family: MetricFamily) -> Lines:
     name = family.name
 
     def lines(found: list[str], common: str, cells: Sequence[Cell]) -> None:
@@ -107,7 +107,7 @@ def _braced(labels: Labels) -> str:
     return f"{{{labels.text[1:]}}}" if labels.text else ""
 
 
-def _histograms(family: Family, *, exemplars: bool) -> Lines:
+def _histograms(family: MetricFamily, *, exemplars: bool) -> Lines:
     name = family.name
     bounds = [*map(str, family.bounds), "+Inf"]
     width = 2 * len(bounds)
@@ -140,14 +140,14 @@ def _exemplify(values: list[object], histogram: Histogram) -> None:
             )
 
 
-def _head(family: Family, *, openmetrics: bool) -> str:
+def _head(family: MetricFamily, *, openmetrics: bool) -> str:
     measure = family.measure
     name, kind = family.name, measure.kind.value
     text = measure.help.replace("\\", "\\\\").replace("\n", "\\n")
     if not openmetrics:
         return f"# HELP {name} {text}\n# TYPE {name} {kind}\n"
     text = text.replace('"', '\\"')
-    if measure.kind is Kind.COUNTER:
+    if measure.kind is MetricType.COUNTER:
         name = name.removesuffix("_total")
     elif measure in _INFOS:
         name, kind = name.removesuffix("_info"), "info"

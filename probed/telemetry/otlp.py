@@ -27,9 +27,9 @@ from opentelemetry.sdk.metrics.export import (
 )
 from opentelemetry.sdk.metrics.export import Histogram as SdkHistogram
 
-from probed.model import Kind
+from probed.model import MetricType
 from probed.telemetry.sdk import nanoseconds, scope
-from probed.telemetry.series import Cell, Family, Histogram, Labels, Row
+from probed.telemetry.series import Cell, Histogram, Labels, MetricFamily, Row
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
@@ -51,11 +51,13 @@ class Slice:
 
     at: int
     gone: bool = False
-    points: dict[Family, list[NumberDataPoint | HistogramDataPoint]] = field(default_factory=dict)
+    points: dict[MetricFamily, list[NumberDataPoint | HistogramDataPoint]] = field(
+        default_factory=dict
+    )
     count: int = 0
     weight: int = 0
 
-    def add(self, family: Family, point: NumberDataPoint | HistogramDataPoint) -> None:
+    def add(self, family: MetricFamily, point: NumberDataPoint | HistogramDataPoint) -> None:
         self.points.setdefault(family, []).append(point)
         self.count += 1
         self.weight += HISTOGRAM if family.bounds else 1
@@ -100,7 +102,7 @@ class MetricsView:
                 gone = Slice(at, gone=True) if gone.weight >= SLICE else gone
         yield from (left for left in (there, gone) if left.count)
 
-    def _missing(self, family: Family, row: Row) -> Sequence[Labels]:
+    def _missing(self, family: MetricFamily, row: Row) -> Sequence[Labels]:
         """What was sent of a row that is gone and is not there again under the same labels."""
         sent = (row.sent or {}).get(family.measure.name)
         labels = sent if sent is not None else tuple(label for label, _ in family.cells(row))
@@ -124,7 +126,7 @@ class MetricsView:
         return bytes(request.SerializeToString())
 
 
-def _vanished(family: Family, row: Row, cells: Sequence[Cell]) -> Sequence[Labels]:
+def _vanished(family: MetricFamily, row: Row, cells: Sequence[Cell]) -> Sequence[Labels]:
     """What was sent of the row last time and is not there now; notes what is sent now."""
     if row.sent is None:
         row.sent = {}
@@ -140,12 +142,12 @@ def _vanished(family: Family, row: Row, cells: Sequence[Cell]) -> Sequence[Label
     return [labels for labels in before if labels.text not in texts]
 
 
-def _zero(family: Family) -> float | Histogram:
+def _zero(family: MetricFamily) -> float | Histogram:
     return Histogram(len(family.bounds)) if family.bounds else 0.0
 
 
 def _point(
-    family: Family, row: Row, cell: Cell, at: int, since: float
+    family: MetricFamily, row: Row, cell: Cell, at: int, since: float
 ) -> NumberDataPoint | HistogramDataPoint:
     labels, value = cell
     attributes = dict(row.pairs + labels.pairs)
@@ -170,12 +172,12 @@ def _point(
     )
 
 
-def _metric(family: Family, points: Sequence[NumberDataPoint | HistogramDataPoint]) -> Metric:
+def _metric(family: MetricFamily, points: Sequence[NumberDataPoint | HistogramDataPoint]) -> Metric:
     measure = family.measure
     data: Gauge | Sum | SdkHistogram
-    if measure.kind is Kind.GAUGE:
+    if measure.kind is MetricType.GAUGE:
         data = Gauge(cast("Sequence[NumberDataPoint]", points))
-    elif measure.kind is Kind.COUNTER:
+    elif measure.kind is MetricType.COUNTER:
         data = Sum(cast("Sequence[NumberDataPoint]", points), _CUMULATIVE, is_monotonic=True)
     else:
         data = SdkHistogram(cast("Sequence[HistogramDataPoint]", points), _CUMULATIVE)

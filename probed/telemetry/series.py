@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Protocol, TypeAlias
 
-from probed.model import Kind, Measure
+from probed.model import Measure, MetricType
 from probed.telemetry.catalogue import CHECK, PROBE, label_name, prometheus_name
 
 Pairs: TypeAlias = tuple[tuple[str, str], ...]
@@ -21,9 +21,9 @@ Exemplar: TypeAlias = tuple[str, str, float, float]
 
 _ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", '"': '\\"'})
 _SUFFIXES = {
-    Kind.GAUGE: ("",),
-    Kind.COUNTER: ("", "_total", "_created"),
-    Kind.HISTOGRAM: ("", "_bucket", "_count", "_sum", "_created"),
+    MetricType.GAUGE: ("",),
+    MetricType.COUNTER: ("", "_total", "_created"),
+    MetricType.HISTOGRAM: ("", "_bucket", "_count", "_sum", "_created"),
 }
 _TAKEN = frozenset({label_name(CHECK), label_name(PROBE), "le"})
 
@@ -106,7 +106,7 @@ class Row(Protocol):
     sent: dict[str, tuple[Labels, ...]] | None
 
 
-class Family:
+class MetricFamily:
     """One metric: how it is declared, its Prometheus name, and where its series stand.
 
     `rows` gives a copy that stays as it is while checks come and go. `fleeting` says that a row's
@@ -207,7 +207,7 @@ class MeasureRow:
         self.points: dict[Pairs, Point] = {}
 
 
-class OwnRow:
+class DaemonRow:
     """The daemon's own series of one metric, by their pairs."""
 
     __slots__ = ("created", "labels", "pairs", "sent", "values")

@@ -39,7 +39,7 @@ def count_spans(result: Result) -> int:
     count = 0
     attempt: Result | None = result
     while attempt is not None:
-        if attempt.kept:
+        if attempt.sampled:
             count += 1 + len(attempt.phases)
         attempt = attempt.previous
     return count
@@ -62,7 +62,7 @@ class Spans:
 
         An attempt has a trace of its own; a confirmation links to the run that it confirms.
         """
-        spans = self._attempt(result) if result.kept else []
+        spans = self._attempt(result) if result.sampled else []
         if result.previous is not None:
             spans += self.of(result.previous)
         return spans

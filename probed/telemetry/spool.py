@@ -27,7 +27,7 @@ import anyio.to_thread
 
 from probed.clock import Clock
 from probed.config.model import Spool as Limits
-from probed.telemetry.own import Own
+from probed.telemetry.daemon_metrics import DaemonMetrics
 from probed.telemetry.settings import SignalName
 from probed.telemetry.spool_records import Encoded
 from probed.telemetry.spool_segments import Segments
@@ -161,7 +161,7 @@ class Queue:
         except OSError as error:
             if not self._failing:
                 self._failing = True
-                self._spool.own.spool_failed(self.lane)
+                self._spool.daemon_metrics.spool_failed(self.lane)
                 log.warning("spool: lane %s cannot be written (%s); it is kept in memory for now",
                             self.lane, error.strerror)  # fmt: skip
             return False
@@ -230,14 +230,16 @@ class Queue:
             self._lose(items, why)
 
     def _lose(self, items: int, why: str) -> None:
-        self._spool.own.exported(self.signal, "dropped", items, why)
+        self._spool.daemon_metrics.exported(self.signal, "dropped", items, why)
 
 
 class Spool:
     """The queues, in `state_dir/spool` or, where that is None or cannot be used, in memory."""
 
-    def __init__(self, state_dir: Path | None, limits: Limits, own: Own, clock: Clock) -> None:
-        self.own = own
+    def __init__(
+        self, state_dir: Path | None, limits: Limits, daemon_metrics: DaemonMetrics, clock: Clock
+    ) -> None:
+        self.daemon_metrics = daemon_metrics
         self.queues = {
             lane: Queue(lane, self, limit, age) for lane, (limit, age) in _rules(limits).items()
         }
@@ -249,7 +251,7 @@ class Spool:
         self._lock: int | None = None
         self._due = float("-inf")
         self._told = False
-        own.spool = lambda: {lane: queue.seen() for lane, queue in self.queues.items()}
+        daemon_metrics.spool = lambda: {lane: queue.seen() for lane, queue in self.queues.items()}
 
     def now(self) -> float:
         """Seconds since the epoch on a clock that does not jump: a wall clock that is set right must

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from probed.model import Kind, Measure, Measurement
+from probed.model import Measure, Measurement, MetricType
 
 LISTED = 8
 """Values of one measure that are listed; more of them are summed up."""
@@ -45,7 +45,7 @@ def measure_lines(measures: Sequence[Measurement], indent: str) -> Iterator[str]
 
 def _values(shown: Sequence[Measurement], shared: set[tuple[str, str]], of: int) -> str:
     measure = shown[0].measure
-    if len(shown) > LISTED or (measure.kind is Kind.HISTOGRAM and len(shown) > 1):
+    if len(shown) > LISTED or (measure.kind is MetricType.HISTOGRAM and len(shown) > 1):
         low, high = min(one.value for one in shown), max(one.value for one in shown)
         extent = (
             _text(measure, low)

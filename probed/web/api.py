@@ -80,7 +80,7 @@ def _brief(history: CheckHistory, document: Document) -> dict[str, Any]:
         "enabled": check.enabled,
         "verdict": state.verdict.value,
         "since": state.since or None,
-        "consecutive_failures": state.failed,
+        "consecutive_failures": state.failed_streak,
         "flapping": state.flapping,
         "held_by": list(history.held_by),
         "last_run": state.last_run,

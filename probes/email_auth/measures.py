@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from probed import Kind, Measure, Run, Vantage
+from probed import Measure, MetricType, Run, Vantage
 
 OBSERVED = 100
 """Queries of a run whose time is measured."""
@@ -12,7 +12,7 @@ OBSERVED = 100
 MEASURES = (
     Measure("probed.email_auth.status", attributes=("check", "subject", "probed.outcome"), series=200,
             help="1 for the outcome that a check came to, else 0; the subject is a sender, selector or name."),
-    Measure("probed.email_auth.record.changes", unit="{change}", kind=Kind.COUNTER,
+    Measure("probed.email_auth.record.changes", unit="{change}", kind=MetricType.COUNTER,
             help="Records that were not those of the run before."),
     Measure("probed.spf.terms", unit="{term}", help="Lookups that SPF takes at worst, of 10."),
     Measure("probed.spf.void_lookups", unit="{lookup}", attributes=("count",),
@@ -24,11 +24,11 @@ MEASURES = (
     Measure("probed.dkim.key.bits", unit="{bit}", attributes=("selector",), help="Size of the key."),
     Measure("probed.dmarc.policy", attributes=("domain", "policy"),
             help="1 for the policy that applies, else 0."),
-    Measure("probed.dns.query.duration", unit="s", kind=Kind.HISTOGRAM,
+    Measure("probed.dns.query.duration", unit="s", kind=MetricType.HISTOGRAM,
             attributes=("vantage", "rtype", "outcome"), series=300,
             buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5),
             help="Time of one query to one server."),
-    Measure("probed.dns.queries", unit="{query}", kind=Kind.COUNTER, attributes=("vantage",),
+    Measure("probed.dns.queries", unit="{query}", kind=MetricType.COUNTER, attributes=("vantage",),
             help="Queries that were sent."),
     Measure("probed.dns.record.ttl", unit="s", attributes=("record",),
             help="Time that the record may still be remembered, the shortest of any resolver."),

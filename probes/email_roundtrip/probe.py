@@ -13,8 +13,8 @@ from pydantic import Field, model_validator
 from probed import (
     CertificateAge,
     Duration,
-    Kind,
     Measure,
+    MetricType,
     Outcome,
     Probe,
     ProbeError,
@@ -85,7 +85,7 @@ class EmailRoundtripProbe(Probe):
         Measure(
             "probed.email_roundtrip.removed",
             unit="{message}",
-            kind=Kind.COUNTER,
+            kind=MetricType.COUNTER,
             help="Old mails of this check that were removed.",
         ),
     )

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 
 from probed import Fault, Measure, Outcome, Reason, Run
-from probes.gateway.health import Body, Component, HealthDocument, Kind
+from probes.gateway.health import Body, Component, ComponentKind, HealthDocument
 from probes.gateway.health.loading import number_of
 from probes.gateway.paths import JsonPath
 from probes.gateway.reasons import GatewayReason
@@ -56,7 +56,7 @@ def health(run: Run, document: HealthDocument, required: Iterable[str], *, expec
 
 
 def _document(run: Run, document: HealthDocument) -> None:
-    parts = [c for c in document.components if c.kind is not Kind.BREAKER]
+    parts = [c for c in document.components if c.kind is not ComponentKind.BREAKER]
     if document.status is Outcome.FAILED:
         causes = _leaves(c for c in parts if c.status is Outcome.FAILED)
         text = GatewayReason.DOWN.sentence
@@ -92,7 +92,7 @@ def _required(run: Run, document: HealthDocument, required: Iterable[str]) -> No
 
 
 def _breakers(run: Run, document: HealthDocument, *, expected: bool) -> None:
-    breakers = [c for c in document.components if c.kind is Kind.BREAKER]
+    breakers = [c for c in document.components if c.kind is ComponentKind.BREAKER]
     if not breakers:
         return
     opened = [c for c in breakers if c.status is Outcome.FAILED]
@@ -121,7 +121,7 @@ def pools(
     """Find the pools that are used up, or nearly so. One without a limit cannot be."""
     found = _placed(run, body, health.pools, expected=expected)
     for c in document.components if document is not None else ():
-        if c.kind is Kind.POOL and c.observed is not None and c.limit is not None:
+        if c.kind is ComponentKind.POOL and c.observed is not None and c.limit is not None:
             found.setdefault(c.path, (c.observed, c.limit))
     bounds = health.utilization
     full: dict[Outcome, dict[str, str]] = {Outcome.FAILED: {}, Outcome.DEGRADED: {}}

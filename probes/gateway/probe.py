@@ -10,11 +10,11 @@ import anyio
 from pydantic import Field, field_validator, model_validator
 
 from probed import (
+    AddressChoice,
     CertificateAge,
-    Family,
     Fault,
-    Kind,
     Measure,
+    MetricType,
     Outcome,
     Probe,
     Reason,
@@ -83,7 +83,7 @@ class GatewayProbe(Probe):
     """How long the certificate must still be good for."""
     tls: Tls = Tls.model_construct()
     """How the certificate is verified."""
-    family: Family = "any"
+    family: AddressChoice = "any"
     """Over which addresses: `any` that connects, `ipv4`, `ipv6`, or `both`, which must both work."""
     uds: UnixSocket | None = None
     """Unix socket to connect to, in place of the host and port of `url`."""
@@ -102,7 +102,7 @@ class GatewayProbe(Probe):
         Measure(
             "http.client.request.duration",
             unit="s",
-            kind=Kind.HISTOGRAM,
+            kind=MetricType.HISTOGRAM,
             help="Time of the whole request on a fresh connection.",
             attributes=("http.request.method", "http.response.status_code"),
             buckets=(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0),

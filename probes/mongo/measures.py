@@ -6,7 +6,7 @@ application, hash) is an attribute.
 
 from __future__ import annotations
 
-from probed import Kind, Measure
+from probed import Measure, MetricType
 
 NODE = ("server.address", "server.port")
 _DB = (*NODE, "db.namespace")
@@ -15,7 +15,7 @@ _MANY = 250
 DURATION = Measure(
     "db.client.operation.duration",
     unit="s",
-    kind=Kind.HISTOGRAM,
+    kind=MetricType.HISTOGRAM,
     help="How long each command of ours took.",
     attributes=("db.system.name", "db.namespace", "db.operation.name", *NODE),
     buckets=(0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0),
@@ -37,7 +37,7 @@ UTILIZATION = Measure(
 REJECTED = Measure(
     "probed.mongodb.connection.rejected",
     unit="{connections}",
-    kind=Kind.COUNTER,
+    kind=MetricType.COUNTER,
     help="Connections that the server rejected.",
     attributes=NODE,
 )
@@ -104,7 +104,7 @@ LEVEL = Measure(
 SLOW = Measure(
     "probed.mongodb.slow_operation",
     unit="{operation}",
-    kind=Kind.COUNTER,
+    kind=MetricType.COUNTER,
     help="Slow operations, each counted once; nothing where they cannot be counted.",
     attributes=_DB,
     series=_MANY,

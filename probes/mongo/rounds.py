@@ -141,7 +141,7 @@ async def _ask_node(probe: MongoProbe, planned: Plan, part: Part) -> None:
     def make() -> Node:
         return Node(part.address, planned.login, planned.tls)
 
-    async with run.kept(planned.key(part.address), make) as node:
+    async with run.pooled(planned.key(part.address), make) as node:
         answer = await run.attempt(recorder, lambda: _phases(probe, part, node))
         if isinstance(answer, Fault):
             await node.aclose()

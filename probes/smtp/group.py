@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from probed import Kind, Outcome, Run
+from probed import MetricType, Outcome, Run
 from probed.model import Finding
 from probed.probe import FINDING_LIMIT
 from probes.smtp.authorised import Verdict
@@ -63,7 +63,9 @@ def join_addresses(run: Run, parts: Mapping[str, Run]) -> None:
         for finding in part.findings:
             _find(run, finding, address, most)
         gauges = part is leading
-        run.measured += [m for m in part.measured if gauges or m.measure.kind is not Kind.GAUGE]
+        run.measured += [
+            m for m in part.measured if gauges or m.measure.kind is not MetricType.GAUGE
+        ]
     run.facts.update(leading.facts)
     run.certificate = leading.certificate
 

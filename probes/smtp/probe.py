@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 import anyio
 from pydantic import Field, field_validator, model_validator
 
-from probed import CertificateAge, Family, HostPort, Kind, Measure, Probe, Run
+from probed import AddressChoice, CertificateAge, HostPort, Measure, MetricType, Probe, Run
 from probes.smtp import group
 from probes.smtp.authorised import ask_spf
 from probes.smtp.dialogue import Dialogue, Manner
@@ -59,7 +59,7 @@ class SmtpProbe(Probe):
     """
     require_extensions: Annotated[tuple[Extension, ...], Field(max_length=20)] = ()
     """Extensions that must be offered, such as `size`; one that is missing is `degraded`."""
-    family: Family = "any"
+    family: AddressChoice = "any"
     """Over which addresses: `any` that connects, `ipv4`, `ipv6`, or `both`, which must both work."""
     addresses: Literal["first", "all"] = "first"
     """`all` asks each address of a relay's name, at most 8; login and envelope only by the first."""
@@ -72,7 +72,7 @@ class SmtpProbe(Probe):
         Measure(
             "probed.smtp.phase.duration",
             unit="s",
-            kind=Kind.HISTOGRAM,
+            kind=MetricType.HISTOGRAM,
             help="Length of each phase of a conversation; of those skipped, that they were.",
             attributes=("smtp.relay", "smtp.phase", "probed.smtp.outcome"),
             buckets=_PHASES,
@@ -98,7 +98,7 @@ class SmtpProbe(Probe):
         Measure(
             "probed.smtp.replies",
             unit="{reply}",
-            kind=Kind.COUNTER,
+            kind=MetricType.COUNTER,
             help="Replies by phase and class of their code.",
             attributes=("smtp.relay", "smtp.phase", "smtp.reply.class"),
             series=250,

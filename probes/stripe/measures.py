@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from probed import Kind, Measure
+from probed import Measure, MetricType
 
 ALL = (
     Measure(
@@ -14,7 +14,7 @@ ALL = (
     Measure(
         "probed.stripe.api.reads",
         unit="{read}",
-        kind=Kind.COUNTER,
+        kind=MetricType.COUNTER,
         help="Answers to requests with the key: they come off the account's allocation.",
     ),
     Measure(
@@ -30,7 +30,7 @@ ALL = (
     Measure(
         "probed.stripe.events.lost",
         unit="{event}",
-        kind=Kind.COUNTER,
+        kind=MetricType.COUNTER,
         help="Events that Stripe has given up on, each counted once.",
     ),
     Measure(

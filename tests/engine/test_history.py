@@ -12,7 +12,7 @@ from probed.config import Check
 from probed.engine.history import RESULTS, TOTAL, Change, History
 from probed.model import Finding, Result, Verdict
 from probed.state import CheckState
-from probed.store.checks import Kept
+from probed.store.checks import SavedCheck
 
 
 class Nothing(Probe):
@@ -104,13 +104,13 @@ def test_a_reload_keeps_what_is_known_while_the_target_is_the_same(chain: Histor
 
 
 def test_a_restart_goes_on_from_what_was_kept(chain: History) -> None:
-    down = CheckState(Verdict.DOWN, failed=4, last_run=5.0)
+    down = CheckState(Verdict.DOWN, failed_streak=4, last_run=5.0)
     chain.restore(
         {
-            "dns": Kept("nothing", "a.test:1", down, {"seen": 3}),
-            "mail": Kept("nothing", "elsewhere:1", down),
-            "page": Kept("other", "a.test:1", down),
-            "gone": Kept("nothing", "a.test:1", down),
+            "dns": SavedCheck("nothing", "a.test:1", down, {"seen": 3}),
+            "mail": SavedCheck("nothing", "elsewhere:1", down),
+            "page": SavedCheck("other", "a.test:1", down),
+            "gone": SavedCheck("nothing", "a.test:1", down),
         }
     )
     assert chain.checks["dns"].state is down

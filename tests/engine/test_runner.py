@@ -9,7 +9,7 @@ from dataclasses import replace
 import anyio
 import pytest
 
-from probed import HostPort, Kind, Measure, Outcome, Probe, Reason, Run
+from probed import HostPort, Measure, MetricType, Outcome, Probe, Reason, Run
 from probed.config import Check
 from probed.engine.runner import Ids, Runner, execute
 from probed.model import Result
@@ -29,7 +29,7 @@ class Scripted(Probe):
     script: Callable[[Run], object]
     measures = (
         Measure("test.gauge", unit="s", attributes=("part",)),
-        Measure("test.counter", kind=Kind.COUNTER),
+        Measure("test.counter", kind=MetricType.COUNTER),
     )
 
     async def probe(self, run: Run) -> None:
@@ -272,13 +272,13 @@ async def test_without_confirmation_there_is_one_attempt() -> None:
 
 async def test_a_trace_is_kept_where_asked_for_where_not_ok_and_of_every_confirmation() -> None:
     ok = await runner().run(check(lambda run: None), sampled=lambda _: False)
-    assert not ok.kept
+    assert not ok.sampled
     bad = await runner().run(
         check(lambda run: run.fail(Reason.HTTP_STATUS)), sampled=lambda _: False
     )
-    assert bad.kept
+    assert bad.sampled
     assert bad.previous is not None
-    assert bad.previous.kept
+    assert bad.previous.sampled
     runs: list[Run] = []
 
     def once_bad(run: Run) -> None:
@@ -286,7 +286,7 @@ async def test_a_trace_is_kept_where_asked_for_where_not_ok_and_of_every_confirm
         run.expect(len(runs) > 1, Reason.HTTP_STATUS)
 
     confirmed = await runner().run(check(once_bad), sampled=lambda _: False)
-    assert confirmed.kept
+    assert confirmed.sampled
     assert [run.traceparent[-2:] for run in runs] == ["00", "01"]
 
 

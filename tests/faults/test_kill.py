@@ -184,7 +184,7 @@ def test_a_hundred_kills_break_no_state_and_lose_no_span(
                     for state in chain.states if "bad" in state}  # fmt: skip
         missing = {at for at in expected if not near(at, starts)}
         assert not missing, f"{len(missing)} of {len(expected)} runs that were saved were not told"
-    saved = sum(chain.states[-1]["bad"]["state"]["failed"] for chain in chains)
+    saved = sum(chain.states[-1]["bad"]["state"]["failed_streak"] for chain in chains)
     assert saved > KILLS, "the lives were too short to tell anything"
     assert len(collector.spans["bad"]) >= saved
 
@@ -200,7 +200,7 @@ def judge(states: list[dict[str, Any]]) -> None:
     for state in states:
         for name, kept in state.items():
             now, before = kept["state"], last.get(name, {"state": {}, "memory": {"runs": 0}})
-            streak = "failed" if name == "bad" else "good"
+            streak = "failed_streak" if name == "bad" else "ok_streak"
             assert now[streak] >= before["state"].get(streak, 0)
             assert now["last_run"] >= before["state"].get("last_run", 0)
             assert kept["memory"]["runs"] >= before["memory"]["runs"]

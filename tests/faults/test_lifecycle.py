@@ -122,7 +122,9 @@ def test_a_state_file_of_a_newer_version_is_of_use(
     until(lambda: first.outcomes("c0"), "it probes")
     assert first.stop() == 0
     with closing(sqlite3.connect(state / "state.db")) as database, database:
-        document = "json_set(document, '$.state.newer', 7, '$.state.good', 1000, '$.newer', 'x')"
+        document = (
+            "json_set(document, '$.state.newer', 7, '$.state.ok_streak', 1000, '$.newer', 'x')"
+        )
         database.execute(f"UPDATE checks SET document = {document}")
         database.execute("CREATE TABLE newer (thing TEXT)")
     second = start(text)
@@ -130,7 +132,7 @@ def test_a_state_file_of_a_newer_version_is_of_use(
     assert second.stop() == 0
     assert second.transitions("c0") == []
     with closing(sqlite3.connect(state / "state.db")) as database:
-        kept = "SELECT json_extract(document, '$.state.good') FROM checks"
+        kept = "SELECT json_extract(document, '$.state.ok_streak') FROM checks"
         assert database.execute(kept).fetchone()[0] > 1000
     second.sound()
 

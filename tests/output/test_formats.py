@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probed.model import Finding, Kind, Measure, Measurement, Outcome, Phase, Result, Severity
+from probed.model import Finding, Measure, Measurement, MetricType, Outcome, Phase, Result, Severity
 from probed.output import Report, Style, render_result
 from probed.output.github import render_github, render_markdown
 from probed.output.junit import render_junit
@@ -152,7 +152,9 @@ def test_measures_are_told_apart_by_what_differs() -> None:
 
 
 def test_many_values_of_a_measure_are_one_line() -> None:
-    took = Measure("a.took", unit="s", kind=Kind.HISTOGRAM, help="Time.", attributes=("step",))
+    took = Measure(
+        "a.took", unit="s", kind=MetricType.HISTOGRAM, help="Time.", attributes=("step",)
+    )
     until = Measure("a.until", unit="s", help="End.", attributes=("step",))
     size = Measure("a.size", unit="By", help="Size.", attributes=("step", "side"))
     state = Measure("a.state", help="State.", attributes=("step", "is"))

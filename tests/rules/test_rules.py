@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from probed.config import Config, loads
-from probed.model import Kind
+from probed.model import MetricType
 from probed.registry import Registry
 from probed.rules import for_config, generic
 from probed.telemetry.catalogue import CATALOGUE, label_name, prometheus_name
@@ -105,7 +105,7 @@ def exported() -> set[str]:
     names = {CERTIFICATE, "target_info"}
     for measure in CATALOGUE:
         name = prometheus_name(measure)
-        ends = ("", "_bucket", "_sum", "_count") if measure.kind is Kind.HISTOGRAM else ("",)
+        ends = ("", "_bucket", "_sum", "_count") if measure.kind is MetricType.HISTOGRAM else ("",)
         names.update(name + end for end in ends)
     return names
 

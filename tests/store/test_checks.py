@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from probed.model import Outcome, Verdict
 from probed.state import CheckState
-from probed.store.checks import KEEP, MEMORY_LIMIT, Kept, Store, _read, _write, state_folder
+from probed.store.checks import KEEP, MEMORY_LIMIT, SavedCheck, Store, _read, _write, state_folder
 
 pytestmark = pytest.mark.anyio
 
 NOW = 1_767_225_600.0
 STATE = CheckState(
-    Verdict.DOWN, since=5.5, failed=3, poor=3, last_run=NOW, outcome=Outcome.FAILED, changes=5,
+    Verdict.DOWN, since=5.5, failed_streak=3, poor=3, last_run=NOW, outcome=Outcome.FAILED, changes=5,
     flapping=True,
 )  # fmt: skip
 
@@ -32,7 +32,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
     made.close()
 
 
-async def save(store: Store, kept: dict[str, Kept], now: float = NOW) -> bool:
+async def save(store: Store, kept: dict[str, SavedCheck], now: float = NOW) -> bool:
     return await store.save(store.encode(kept, now))
 
 
@@ -41,7 +41,7 @@ def other(folder: Path) -> Store:
 
 
 async def test_what_is_saved_is_there_after_a_restart(store: Store, tmp_path: Path) -> None:
-    kept = {"web": Kept("tcp", "h:1", STATE, {"seen": [1, 2]}), "mx": Kept("dns", "m")}
+    kept = {"web": SavedCheck("tcp", "h:1", STATE, {"seen": [1, 2]}), "mx": SavedCheck("dns", "m")}
     assert await store.load(NOW) == {}
     assert await save(store, kept)
     store.close()
@@ -49,20 +49,20 @@ async def test_what_is_saved_is_there_after_a_restart(store: Store, tmp_path: Pa
 
 
 async def test_the_last_save_counts(store: Store) -> None:
-    await save(store, {"web": Kept("tcp", "h:1", STATE, {"n": 1})})
-    await save(store, {"web": Kept("tcp", "h:1", STATE, {"n": 2})})
+    await save(store, {"web": SavedCheck("tcp", "h:1", STATE, {"n": 1})})
+    await save(store, {"web": SavedCheck("tcp", "h:1", STATE, {"n": 2})})
     assert (await store.load(NOW))["web"].memory == {"n": 2}
 
 
 async def test_without_a_folder_nothing_is_kept_and_nothing_complains() -> None:
     store = Store(None)
-    assert await save(store, {"web": Kept("tcp", "h:1")})
+    assert await save(store, {"web": SavedCheck("tcp", "h:1")})
     assert await store.load(NOW) == {}
 
 
 async def test_the_state_of_a_check_that_is_gone_for_a_month_is_forgotten(store: Store) -> None:
-    await save(store, {"old": Kept("tcp", "h:1")}, NOW - KEEP - 1)
-    await save(store, {"new": Kept("tcp", "h:1")}, NOW - KEEP + 1)
+    await save(store, {"old": SavedCheck("tcp", "h:1")}, NOW - KEEP - 1)
+    await save(store, {"new": SavedCheck("tcp", "h:1")}, NOW - KEEP + 1)
     assert set(await store.load(NOW)) == {"new"}
 
 
@@ -74,7 +74,7 @@ async def test_a_broken_file_is_put_aside_and_checks_begin_anew(
     file.write_bytes(content)
     store = Store(tmp_path)
     assert await store.load(NOW) == {}
-    assert await save(store, {"web": Kept("tcp", "h:1", STATE)})
+    assert await save(store, {"web": SavedCheck("tcp", "h:1", STATE)})
     assert set(await store.load(NOW)) == {"web"}
     store.close()
     if content:
@@ -85,10 +85,10 @@ async def test_a_broken_file_is_put_aside_and_checks_begin_anew(
 async def test_a_second_daemon_keeps_out_of_the_first_ones_file(
     store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await save(store, {"web": Kept("tcp", "h:1", STATE)})
+    await save(store, {"web": SavedCheck("tcp", "h:1", STATE)})
     second = other(tmp_path)
     assert await second.load(NOW) == {}
-    assert not await save(second, {"web": Kept("tcp", "other")})
+    assert not await save(second, {"web": SavedCheck("tcp", "other")})
     assert caplog.text.count("another process uses it") == 1
     assert (await store.load(NOW))["web"].target == "h:1"
     second.close()
@@ -102,10 +102,10 @@ async def test_where_it_cannot_be_written_it_says_so_once_and_goes_on_when_it_ca
     store = Store(folder)
     assert await store.load(NOW) == {}
     for _ in range(3):
-        assert not await save(store, {"web": Kept("tcp", "h:1")})
+        assert not await save(store, {"web": SavedCheck("tcp", "h:1")})
     assert caplog.text.count("state is not kept until it can") == 1
     folder.mkdir()
-    assert await save(store, {"web": Kept("tcp", "h:1")})
+    assert await save(store, {"web": SavedCheck("tcp", "h:1")})
     assert "can be written again" in caplog.text
     store.close()
 
@@ -121,7 +121,7 @@ async def test_a_document_of_another_version_is_read_as_far_as_it_goes(
         "odd": {"kind": "tcp", "target": "t", "state": [1], "memory": "x"},
         "useless": {"target": "t"},
     }  # fmt: skip
-    await save(store, {"x": Kept("tcp", "t")})
+    await save(store, {"x": SavedCheck("tcp", "t")})
     store.close()
     connection = sqlite3.connect(tmp_path / "state.db")
     with connection:
@@ -132,8 +132,10 @@ async def test_a_document_of_another_version_is_read_as_far_as_it_goes(
         connection.execute("INSERT INTO checks VALUES ('text', ?, 'not json')", (NOW,))
     connection.close()
     found = await store.load(NOW)
-    assert found["newer"] == Kept("tcp", "t", CheckState(Verdict.DOWN, failed=2), {"a": 1})
-    assert found["older"] == found["strange"] == found["odd"] == Kept("tcp", "t")
+    assert found["newer"] == SavedCheck(
+        "tcp", "t", CheckState(Verdict.DOWN, failed_streak=2), {"a": 1}
+    )
+    assert found["older"] == found["strange"] == found["odd"] == SavedCheck("tcp", "t")
     assert not {"useless", "text"} & set(found)
 
 
@@ -141,8 +143,8 @@ async def test_a_document_of_another_version_is_read_as_far_as_it_goes(
 async def test_memory_that_cannot_be_kept_does_not_keep_the_state_from_being_kept(
     store: Store, memory: dict[str, object], caplog: pytest.LogCaptureFixture
 ) -> None:
-    await save(store, {"web": Kept("tcp", "h:1", STATE, memory)})
-    assert (await store.load(NOW))["web"] == Kept("tcp", "h:1", STATE)
+    await save(store, {"web": SavedCheck("tcp", "h:1", STATE, memory)})
+    assert (await store.load(NOW))["web"] == SavedCheck("tcp", "h:1", STATE)
     assert "is not kept" in caplog.text
 
 

@@ -18,7 +18,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from probed.config.model import Check
 from probed.fields import HostPort
-from probed.model import Finding, Kind, Measure, Measurement, Outcome, Phase, Result
+from probed.model import Finding, Measure, Measurement, MetricType, Outcome, Phase, Result
 from probed.probe import CERTIFICATE_NOT_AFTER, Probe, Run
 from probed.telemetry.board import Board
 from probed.telemetry.openmetrics import render
@@ -29,10 +29,10 @@ STATUS = Measure("http.response.status_code", help="Status of the answer.")
 QUEUE = Measure(
     "mail.queue.size", unit="{message}", help="Waiting.", attributes=("mail.queue",), series=3
 )
-SEEN = Measure("mail.seen", unit="{message}", kind=Kind.COUNTER, help="Messages seen.")
-BODY = Measure("http.client.response.body.size", unit="By", kind=Kind.HISTOGRAM, help="Bytes.",
+SEEN = Measure("mail.seen", unit="{message}", kind=MetricType.COUNTER, help="Messages seen.")
+BODY = Measure("http.client.response.body.size", unit="By", kind=MetricType.HISTOGRAM, help="Bytes.",
                buckets=(100.0, 1000.0))  # fmt: skip
-EVENTS = Measure("mail.events", unit="{event}", kind=Kind.COUNTER, help="Events.",
+EVENTS = Measure("mail.events", unit="{event}", kind=MetricType.COUNTER, help="Events.",
                  attributes=("mail.event",), series=2)  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import anyio
 
 from probed.clock import SystemClock
 from probed.config.model import Spool as Limits
-from probed.telemetry.own import Own
+from probed.telemetry.daemon_metrics import DaemonMetrics
 from probed.telemetry.spool import Queue, Spool
 from probed.telemetry.spool_records import Encoded
 
@@ -40,18 +40,18 @@ async def drain(queue: Queue) -> list[int]:
     return numbers
 
 
-def make(root: Path) -> tuple[Spool, Own]:
-    own = Own(SystemClock(), "1")
-    return Spool(root, Limits(), own, SystemClock()), own
+def make(root: Path) -> tuple[Spool, DaemonMetrics]:
+    daemon_metrics = DaemonMetrics(SystemClock(), "1")
+    return Spool(root, Limits(), daemon_metrics, SystemClock()), daemon_metrics
 
 
 async def fill_up(root: Path) -> None:
     """The disk has half a megabyte; 40 requests do not fit, 60 do once there is room."""
     filler = root / "filler"
     await anyio.Path(filler).write_bytes(b"x" * 300_000)
-    spool, own = make(root)
+    spool, daemon_metrics = make(root)
     queue = spool.queues["fail"]
-    errors = own._values["probed.export.spool.errors"]
+    errors = daemon_metrics._values["probed.export.spool.errors"]
     numbers = iter(range(100))
     for _ in range(40):
         await queue.put([request(next(numbers))])
@@ -70,7 +70,7 @@ async def fill_up(root: Path) -> None:
     assert LOGGED[1:] == ["spool: lane fail is written again"], LOGGED
     await spool.close()
 
-    spool, own = make(root)
+    spool, daemon_metrics = make(root)
     await spool.open()
     assert await drain(spool.queues["fail"]) == list(range(60))
     await spool.close()
@@ -78,14 +78,14 @@ async def fill_up(root: Path) -> None:
 
 async def read_only(root: Path) -> None:
     """What an earlier life has left stays; this one works in memory until it may write."""
-    spool, own = make(root)
+    spool, daemon_metrics = make(root)
     await spool.queues["fail"].put([request(1)])
     await spool.close()
     await remount(root, "ro")
-    spool, own = make(root)
+    spool, daemon_metrics = make(root)
     queue = spool.queues["fail"]
     await queue.put([request(2)])
-    assert own.spool()["fail"][1] == 6 << 20
+    assert daemon_metrics.spool()["fail"][1] == 6 << 20
     assert len(LOGGED) == 1, LOGGED
     assert "Read-only file system" in LOGGED[0]
     await remount(root, "rw")

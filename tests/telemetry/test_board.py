@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from probed.config.model import Check
-from probed.model import Kind, Measure, Measurement, Outcome, Phase, Result, Severity, Verdict
+from probed.model import Measure, Measurement, MetricType, Outcome, Phase, Result, Severity, Verdict
 from probed.probe import Probe
 from probed.state import CheckState
 from probed.telemetry.board import Board
@@ -92,7 +92,7 @@ def test_success_and_outcome_are_those_of_the_last_run(
 )  # fmt: skip
 def test_up_is_the_verdict(board: Board, samples: Read, verdict: Verdict, up: float | None) -> None:
     board.judge("mx", CheckState(Verdict.UP))
-    board.judge("mx", CheckState(verdict, failed=3, last_success=1000.5))
+    board.judge("mx", CheckState(verdict, failed_streak=3, last_success=1000.5))
     seen = samples()
     assert seen("probed_check_up") == up
     assert seen("probed_check_consecutive_failures") == 3
@@ -115,7 +115,7 @@ def test_each_bucket_keeps_the_last_exemplar_of_a_kept_run(
 ) -> None:
     board.take(result(trace_id="a" * 32))
     board.take(result(trace_id="b" * 32))
-    board.take(result(trace_id="c" * 32, kept=False))
+    board.take(result(trace_id="c" * 32, sampled=False))
     exemplars = [s.exemplar for s in samples().all if s.exemplar is not None]
     assert [(e.labels, e.value, float(e.timestamp)) for e in exemplars] == [
         (
@@ -270,7 +270,7 @@ def test_a_name_that_another_kind_declares_otherwise_is_refused(
 def test_a_measure_cannot_take_the_place_of_a_metric_of_ours(
     board: Board, result: MakeResult, samples: Read
 ) -> None:
-    impostor = Measure("probed.check_up", kind=Kind.GAUGE, help="Not the real one.")
+    impostor = Measure("probed.check_up", kind=MetricType.GAUGE, help="Not the real one.")
     board.judge("mx", CheckState(Verdict.UP))
     board.take(result(measures=(Measurement(impostor, 7.0),)))
     assert samples()("probed_check_up") == 1
@@ -320,7 +320,7 @@ def test_results_and_verdicts_of_unknown_checks_change_nothing(
 ) -> None:
     before = samples().text.replace("cpu", "\n").split("\n# TYPE process")[0]
     board.take(result()._replace(check="gone"))
-    board.judge("gone", CheckState(Verdict.DOWN, failed=1))
+    board.judge("gone", CheckState(Verdict.DOWN, failed_streak=1))
     assert samples().text.replace("cpu", "\n").split("\n# TYPE process")[0] == before
 
 

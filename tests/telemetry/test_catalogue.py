@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from probed.model import Kind, Measure
+from probed.model import Measure, MetricType
 from probed.telemetry.catalogue import (
     CATALOGUE,
     family_name,
@@ -17,22 +17,22 @@ from probed.telemetry.catalogue import (
 @pytest.mark.parametrize(
     ("name", "unit", "kind", "expected"),
     [
-        ("probed.check.up", "", Kind.GAUGE, "probed_check_up"),
-        ("probed.check.runs", "{run}", Kind.COUNTER, "probed_check_runs_total"),
-        ("probed.check.duration", "s", Kind.HISTOGRAM, "probed_check_duration_seconds"),
-        ("probed.tls.certificate.not_after", "s", Kind.GAUGE,
+        ("probed.check.up", "", MetricType.GAUGE, "probed_check_up"),
+        ("probed.check.runs", "{run}", MetricType.COUNTER, "probed_check_runs_total"),
+        ("probed.check.duration", "s", MetricType.HISTOGRAM, "probed_check_duration_seconds"),
+        ("probed.tls.certificate.not_after", "s", MetricType.GAUGE,
          "probed_tls_certificate_not_after_seconds"),
-        ("http.client.response.body.size", "By", Kind.GAUGE, "http_client_response_body_size_bytes"),
-        ("disk.io", "By/s", Kind.GAUGE, "disk_io_bytes_per_second"),
-        ("mail.rate", "{message}/s", Kind.GAUGE, "mail_rate_per_second"),
-        ("share", "1", Kind.GAUGE, "share"),
-        ("waited.seconds", "s", Kind.COUNTER, "waited_seconds_total"),
-        ("things.total", "", Kind.COUNTER, "things_total"),
-        ("5xx..rate", "%", Kind.GAUGE, "_5xx_rate_percent"),
+        ("http.client.response.body.size", "By", MetricType.GAUGE, "http_client_response_body_size_bytes"),
+        ("disk.io", "By/s", MetricType.GAUGE, "disk_io_bytes_per_second"),
+        ("mail.rate", "{message}/s", MetricType.GAUGE, "mail_rate_per_second"),
+        ("share", "1", MetricType.GAUGE, "share"),
+        ("waited.seconds", "s", MetricType.COUNTER, "waited_seconds_total"),
+        ("things.total", "", MetricType.COUNTER, "things_total"),
+        ("5xx..rate", "%", MetricType.GAUGE, "_5xx_rate_percent"),
     ],
 )  # fmt: skip
 def test_names_become_prometheus_names_as_the_specification_says(
-    name: str, unit: str, kind: Kind, expected: str
+    name: str, unit: str, kind: MetricType, expected: str
 ) -> None:
     assert prometheus_name(Measure(name, unit=unit, kind=kind)) == expected
 
@@ -43,7 +43,7 @@ def test_every_metric_follows_the_naming_rules() -> None:
         assert not measure.name.endswith((".total", "_total", ".seconds", ".bytes")), measure.name
         assert measure.unit in {"", "s", "By"} or re.fullmatch(r"\{[a-z]+\}", measure.unit)
         assert measure.help.endswith("."), measure.name
-        assert (measure.kind is Kind.HISTOGRAM) == bool(measure.buckets)
+        assert (measure.kind is MetricType.HISTOGRAM) == bool(measure.buckets)
         assert list(measure.buckets) == sorted(set(measure.buckets))
 
 

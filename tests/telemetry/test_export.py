@@ -81,7 +81,7 @@ async def test_kept_runs_arrive_as_traces(
 ) -> None:
     async with running(board, settings_for(sink.url, signals="traces")) as exporter:
         exporter.take(result(Outcome.FAILED))
-        exporter.take(result(kept=False))
+        exporter.take(result(sampled=False))
         spans = await sink.until(sink.spans)
         assert [span.name for span in spans] == ["probed.check mx", "resolve", "connect"]
         request = sink.requests[0]

@@ -48,8 +48,8 @@ def destination(url: str, name: SignalName = "traces", timeout: float = 10.0) ->
 @pytest.fixture
 def make(board: Board, clock: FakeClock) -> Make:
     def make(to: Destination | None, queue: str = "fail", jitter: float = 1.0) -> Lane:
-        spool = Spool(None, Limits(), board.own, clock)
-        return Lane(spool.queues[queue], to, board.own, clock, lambda: jitter)
+        spool = Spool(None, Limits(), board.daemon_metrics, clock)
+        return Lane(spool.queues[queue], to, board.daemon_metrics, clock, lambda: jitter)
 
     return make
 

@@ -128,8 +128,8 @@ def test_names_that_cannot_be_utf8_are_sent_nevertheless(result: MakeResult) -> 
 
 
 def test_only_kept_attempts_have_spans(result: MakeResult) -> None:
-    assert spans_of(result(kept=False)) == []
-    mixed = result(previous=result(Outcome.FAILED, kept=False))
+    assert spans_of(result(sampled=False)) == []
+    mixed = result(previous=result(Outcome.FAILED, sampled=False))
     assert len(spans_of(mixed)) == 3
 
 

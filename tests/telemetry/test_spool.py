@@ -36,7 +36,7 @@ def clock() -> FakeClock:
 @pytest.fixture
 def make(board: Board, clock: FakeClock) -> Make:
     def make(state_dir: Path | None, **limits: Any) -> Spool:
-        return Spool(state_dir, Limits(**limits), board.own, clock)
+        return Spool(state_dir, Limits(**limits), board.daemon_metrics, clock)
 
     return make
 

@@ -13,12 +13,24 @@ from probes.gateway.health.model import (
     TEXT_LIMIT,
     WORDS,
     Component,
+    ComponentKind,
     HealthDocument,
-    Kind,
     NotThisFormat,
 )
 
 __all__ = [
-    "COMPONENT_LIMIT", "DEPTH_LIMIT", "TEXT_LIMIT", "WORDS", "Body", "Component", "Format",
-    "HealthDocument", "Kind", "Mapped", "NotThisFormat", "load", "parse", "read",
+    "COMPONENT_LIMIT",
+    "DEPTH_LIMIT",
+    "TEXT_LIMIT",
+    "WORDS",
+    "Body",
+    "Component",
+    "ComponentKind",
+    "Format",
+    "HealthDocument",
+    "Mapped",
+    "NotThisFormat",
+    "load",
+    "parse",
+    "read",
 ]  # fmt: skip

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from probes.gateway.health.loading import Parts, mapping_of, name_of, status_of
-from probes.gateway.health.model import BREAKER_WORDS, HealthDocument, Kind
+from probes.gateway.health.model import BREAKER_WORDS, ComponentKind, HealthDocument
 
 
 def looks(value: Any) -> bool:
@@ -51,7 +51,7 @@ def _walk(parts: Parts, above: tuple[str, ...], nodes: Mapping[str, Any]) -> Non
 
 def _add(parts: Parts, path: tuple[str, ...], node: Any) -> bool:
     if not isinstance(node, dict):
-        return parts.add(path, Kind.COMPONENT, status_of(node))
+        return parts.add(path, ComponentKind.COMPONENT, status_of(node))
     details = mapping_of(node.get("details"))
     group = path[-2] if len(path) > 1 else ""
     state = details.get("state", node.get("state"))
@@ -60,7 +60,7 @@ def _add(parts: Parts, path: tuple[str, ...], node: Any) -> bool:
         word = state if isinstance(state, str) else node.get("status")
         return parts.add(
             path,
-            Kind.BREAKER,
+            ComponentKind.BREAKER,
             status_of(word, BREAKER_WORDS),
             observed=details.get("failureRate"),
             limit=details.get("failureRateThreshold"),
@@ -69,6 +69,10 @@ def _add(parts: Parts, path: tuple[str, ...], node: Any) -> bool:
     if group == "rateLimiters" and "availablePermissions" in details:
         left = details["availablePermissions"]
         return parts.add(
-            path, Kind.COMPONENT, status_of(node.get("status")), observed=left, unit="permissions"
+            path,
+            ComponentKind.COMPONENT,
+            status_of(node.get("status")),
+            observed=left,
+            unit="permissions",
         )
-    return parts.add_detailed(path, Kind.COMPONENT, status_of(node.get("status")), details)
+    return parts.add_detailed(path, ComponentKind.COMPONENT, status_of(node.get("status")), details)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from probes.gateway.health.loading import Parts, mapping_of, name_of, status_of, word_of
-from probes.gateway.health.model import HealthDocument, Kind
+from probes.gateway.health.model import ComponentKind, HealthDocument
 
 _WORDS = {"healthy", "degraded", "unhealthy"}
 
@@ -29,7 +29,7 @@ def read(value: Any) -> HealthDocument | None:
     for name, entry in (_entries(whole) or {}).items():
         part = mapping_of(entry)
         word = status_of(part.get("status"))
-        if not parts.add_detailed((name_of(name),), Kind.CHECK, word, part.get("data")):
+        if not parts.add_detailed((name_of(name),), ComponentKind.CHECK, word, part.get("data")):
             break
     return parts.document("aspnet", whole)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from probed import Outcome
 from probes.gateway.health.loading import Parts, mapping_of, name_of, status_of
-from probes.gateway.health.model import HealthDocument, Kind
+from probes.gateway.health.model import ComponentKind, HealthDocument
 
 
 def looks(value: Any) -> bool:
@@ -39,11 +39,11 @@ def read(value: Any) -> HealthDocument | None:
 
 def _add(parts: Parts, path: tuple[str, ...], entry: Any) -> bool:
     if not isinstance(entry, dict):
-        return parts.add(path, Kind.CHECK, status_of(entry))
+        return parts.add(path, ComponentKind.CHECK, status_of(entry))
     _, _, measurement = path[0].rpartition(":")
     return parts.add(
         path,
-        Kind.POOL if measurement == "connections" else Kind.CHECK,
+        ComponentKind.POOL if measurement == "connections" else ComponentKind.CHECK,
         status_of(entry["status"]) if "status" in entry else (Outcome.OK, ""),
         observed=entry.get("observedValue"),
         unit=entry.get("observedUnit"),

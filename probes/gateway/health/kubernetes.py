@@ -9,7 +9,7 @@ from typing import Any
 
 from probed import Outcome
 from probes.gateway.health.loading import Parts, name_of
-from probes.gateway.health.model import HealthDocument, Kind
+from probes.gateway.health.model import ComponentKind, HealthDocument
 
 _CHECK = r"\[([+-])\](\S{1,400})(?: (.{0,400}))?"
 _WHOLE = r"\w{1,40} check (passed|failed)\Z"
@@ -36,7 +36,7 @@ def read(value: Any) -> HealthDocument | None:
             excluded = (check[3] or "").startswith(_EXCLUDED)
             status = Outcome.OK if check[1] == "+" else Outcome.FAILED
             word = (Outcome.UNKNOWN, _EXCLUDED) if excluded else (status, check[1])
-            parts.add((name_of(check[2]),), Kind.CHECK, word)
+            parts.add((name_of(check[2]),), ComponentKind.CHECK, word)
         elif (last := re.match(_WHOLE, line)) is not None:
             whole = Outcome.OK if last[1] == "passed" else Outcome.FAILED
     if whole is None and not parts.found:

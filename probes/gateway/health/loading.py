@@ -16,8 +16,8 @@ from probes.gateway.health.model import (
     TEXT_LIMIT,
     WORDS,
     Component,
+    ComponentKind,
     HealthDocument,
-    Kind,
 )
 
 _GAP = re.compile(r"(?<=\w)[-\s]+(?=\w)")
@@ -104,7 +104,7 @@ class Parts:
     def add(
         self,
         path: tuple[str, ...],
-        kind: Kind,
+        kind: ComponentKind,
         word: tuple[Outcome, str],
         *,
         observed: object = None,
@@ -128,11 +128,11 @@ class Parts:
         return True
 
     def add_detailed(
-        self, path: tuple[str, ...], kind: Kind, word: tuple[Outcome, str], details: object
+        self, path: tuple[str, ...], kind: ComponentKind, word: tuple[Outcome, str], details: object
     ) -> bool:
         """As `add`; it is a pool where the details hold both numbers of one."""
         usage = usage_of(mapping_of(details))
-        return self.add(path, Kind.POOL if usage else kind, word, **usage)
+        return self.add(path, ComponentKind.POOL if usage else kind, word, **usage)
 
     def document(self, name: str, value: Mapping[str, Any]) -> HealthDocument:
         status, _ = status_of(value.get("status"))

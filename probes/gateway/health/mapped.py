@@ -14,8 +14,8 @@ from probes.gateway.health.model import (
     BREAKER_WORDS,
     WORDS,
     Component,
+    ComponentKind,
     HealthDocument,
-    Kind,
     NotThisFormat,
 )
 from probes.gateway.paths import JsonPath, MemberPath, SinglePath
@@ -70,13 +70,13 @@ def read(body: Body, mapped: Mapped) -> HealthDocument:
     parts = Parts()
     words = {**WORDS, **mapped.words}
     if mapped.components is not None:
-        _add(parts, Kind.COMPONENT, _group(body, mapped.components), mapped, words)
+        _add(parts, ComponentKind.COMPONENT, _group(body, mapped.components), mapped, words)
     if mapped.breakers is not None:
         words_of_breakers = {**BREAKER_WORDS, **mapped.words}
-        _add(parts, Kind.BREAKER, _group(body, mapped.breakers), mapped, words_of_breakers)
+        _add(parts, ComponentKind.BREAKER, _group(body, mapped.breakers), mapped, words_of_breakers)
     if mapped.status is None:
         # A breaker that is open is found by itself; the service behind it may be well.
-        status = _worst(part for part in parts.found if part.kind is not Kind.BREAKER)
+        status = _worst(part for part in parts.found if part.kind is not ComponentKind.BREAKER)
     else:
         status = status_of(_at(body, mapped.status), words)[0]
     return HealthDocument("mapped", status, tuple(parts.found), parts.truncated)
@@ -98,7 +98,7 @@ def _group(body: Body, path: JsonPath) -> dict[str, Any] | list[Any]:
 
 def _add(
     parts: Parts,
-    kind: Kind,
+    kind: ComponentKind,
     group: dict[str, Any] | list[Any],
     mapped: Mapped,
     words: Mapping[str, Outcome],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from probes.gateway.health.loading import Parts, mapping_of, name_of, status_of, text_of, word_of
-from probes.gateway.health.model import HealthDocument, Kind
+from probes.gateway.health.model import ComponentKind, HealthDocument
 
 
 def looks(value: Any) -> bool:
@@ -28,7 +28,7 @@ def read(value: Any) -> HealthDocument | None:
         times = seen[name] = seen.get(name, 0) + 1
         path = (name,) if times == 1 else (name, str(times))
         if not parts.add_detailed(
-            path, Kind.CHECK, status_of(part.get("status")), part.get("data")
+            path, ComponentKind.CHECK, status_of(part.get("status")), part.get("data")
         ):
             break
     return parts.document("microprofile", value)

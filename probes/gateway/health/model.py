@@ -17,7 +17,7 @@ class NotThisFormat(ValueError):  # noqa: N818  # it says what the body is, not 
     """The body is not of the one format that was asked for. The text is ours, and may be shown."""
 
 
-class Kind(StrEnum):
+class ComponentKind(StrEnum):
     """What a component stands for."""
 
     COMPONENT = "component"
@@ -36,7 +36,7 @@ class Component(NamedTuple):
     """
 
     path: str
-    kind: Kind
+    kind: ComponentKind
     status: Outcome
     raw: str
     observed: float | None = None

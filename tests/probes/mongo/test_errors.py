@@ -14,7 +14,7 @@ from probed import Outcome, Probe
 from probed.engine.runner import Runner
 from probed.model import Result
 from probed.net import Network
-from probed.net.pool import Keeper
+from probed.net.pool import ConnectionPool
 from probed.probe import CERTIFICATE_NOT_AFTER
 from probed.testing import CANARY, Authority, FakeClock, Peer, no_leaks, serve
 from probed.testing.soundness import assert_sound
@@ -32,7 +32,7 @@ class Daemon:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.runner = Runner(Network(), clock=self.clock)
-        self.runner.keeper = self.keeper = Keeper(self.clock)
+        self.runner.pool = self.pool = ConnectionPool(self.clock)
 
     async def ask(self, probe: Probe, timeout: float = 5.0) -> Result:
         result = await self.runner.attempt(probe, timeout=timeout)
@@ -44,7 +44,7 @@ class Daemon:
 async def daemon() -> AsyncIterator[Daemon]:
     made = Daemon()
     yield made
-    await made.keeper.close()
+    await made.pool.close()
 
 
 def probe_of(server: Any, **settings: Any) -> MongoProbe:
@@ -162,7 +162,7 @@ async def test_nothing_is_left_behind_of_what_was_kept(serve_mongo: Make, person
     async with no_leaks():
         daemon = Daemon()
         await daemon.ask(probe_of(server))
-        await daemon.keeper.close()
+        await daemon.pool.close()
 
 
 async def test_a_kept_connection_that_is_no_good_is_not_held_against_the_server(

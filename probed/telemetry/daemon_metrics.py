@@ -10,7 +10,7 @@ from probed.clock import Clock
 from probed.model import Measure
 from probed.telemetry import catalogue as c
 from probed.telemetry import process
-from probed.telemetry.series import Cell, Family, Histogram, Labels, OwnRow, Pairs, Value
+from probed.telemetry.series import Cell, DaemonRow, Histogram, Labels, MetricFamily, Pairs, Value
 
 _ZEROS: dict[Measure, tuple[Pairs, ...]] = {
     c.MISSED: tuple(((c.REASON, reason),) for reason in ("overlap", "limit", "late", "drained")),
@@ -30,11 +30,11 @@ _ZEROS: dict[Measure, tuple[Pairs, ...]] = {
 """What stands at 0 from the start."""
 
 
-class Own:
+class DaemonMetrics:
     """What the parts of the daemon say of themselves. Every method costs about a microsecond."""
 
     def __init__(self, clock: Clock, version: str) -> None:
-        self.families: list[Family] = []
+        self.families: list[MetricFamily] = []
         self._clock = clock
         self._started = clock.time()
         self._values = {measure.name: self._open(measure) for measure in _ZEROS}
@@ -58,18 +58,18 @@ class Own:
         self._read(c.TASKS, process.tasks)
 
     def _open(self, measure: Measure) -> dict[Pairs, Value]:
-        row = OwnRow(self._started)
-        self.families.append(Family(measure, lambda: (row,), _cells))
+        row = DaemonRow(self._started)
+        self.families.append(MetricFamily(measure, lambda: (row,), _cells))
         return row.values
 
     def _read(self, measure: Measure, read: Callable[[], dict[Pairs, float]]) -> None:
-        row = OwnRow(self._started)
+        row = DaemonRow(self._started)
 
-        def rows() -> Sequence[OwnRow]:
+        def rows() -> Sequence[DaemonRow]:
             row.values.update(read())
             return (row,)
 
-        self.families.append(Family(measure, rows, _cells))
+        self.families.append(MetricFamily(measure, rows, _cells))
 
     def _add(self, measure: Measure, pairs: Pairs, count: int) -> None:
         values = self._values[measure.name]
@@ -133,5 +133,5 @@ class Own:
         self._add(c.DROPPED, ((c.MEASURE, measure),), count)
 
 
-def _cells(row: OwnRow) -> Sequence[Cell]:
+def _cells(row: DaemonRow) -> Sequence[Cell]:
     return [(Labels(pairs, taken=()), value) for pairs, value in row.values.items()]
