@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 
 NOW = 1_767_225_600.0
 STATE = CheckState(
-    Verdict.DOWN, since=5.5, failed_streak=3, poor=3, last_run=NOW, outcome=Outcome.FAILED, changes=5,
+    Verdict.DOWN, since=5.5, failed_streak=3, not_ok_streak=3, last_run=NOW, outcome=Outcome.FAILED, changes=5,
     flapping=True,
 )  # fmt: skip
 
