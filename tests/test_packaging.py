@@ -24,6 +24,21 @@ def test_the_wheel_is_tested_and_not_the_source(project: Path) -> None:
         assert Path(package.__file__).with_name("py.typed").exists()
 
 
+@pytest.mark.skipif(os.environ.get("CI") != "true", reason="the source tree is installed")
+def test_the_wheel_installs_the_two_packages_and_no_benchmarks() -> None:
+    files = distribution("probed-daemon").files
+    assert files is not None
+    packages = {path.parts[0] for path in files if path.suffix == ".py"}
+    assert packages == {"probed", "probes"}
+
+
+def test_the_wheel_is_told_to_hold_the_two_packages(project: Path) -> None:
+    settings = tomllib.loads((project / "pyproject.toml").read_text())
+    targets = settings["tool"]["hatch"]["build"]["targets"]
+    assert targets["wheel"]["packages"] == ["probed", "probes"]
+    assert "/benchmarks" in targets["sdist"]["include"]
+
+
 def test_the_distribution_is_named_so_that_nobody_uploads_it_and_has_one_version() -> None:
     found = distribution("probed-daemon")
     assert found.version == __version__
