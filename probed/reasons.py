@@ -46,76 +46,112 @@ class Reason(Reasons):
     DNS_UNREACHABLE = "dns.unreachable", "No name server could be reached."
     DNS_MALFORMED = "dns.malformed", "The name server sent an answer that is not DNS."
     DNS_TOO_LARGE = "dns.too_large", "The name server's answer is larger than the limit."
-    DNS_BUDGET = "dns.budget", "Finding out took more queries than one run may send."
-    DNS_MISMATCH = "dns.mismatch", "The records found are not those expected."
+    DNS_BUDGET = "dns.budget", "The lookup needed more DNS queries than one run allows."
+    DNS_MISMATCH = "dns.mismatch", "The DNS records are not the expected ones."
 
-    CONNECT_REFUSED = "connect.refused", "The peer refused the connection: nothing listens there."
-    CONNECT_UNREACHABLE = "connect.unreachable", "There is no route to the peer."
-    CONNECT_PROHIBITED = "connect.prohibited", "A firewall refused the connection."
+    CONNECT_REFUSED = (
+        "connect.refused",
+        "Connection refused: nothing is listening on this address and port.",
+    )
+    CONNECT_UNREACHABLE = "connect.unreachable", "There is no route to the host."
+    CONNECT_PROHIBITED = "connect.prohibited", "A firewall rejected the connection."
     CONNECT_RESET = "connect.reset", "The peer reset the connection."
-    CONNECT_CLOSED = "connect.closed", "The peer closed the connection too early."
-    CONNECT_TIMEOUT = "connect.timeout", "The connection attempt got no answer."
-    CONNECT_DENIED = "connect.denied", "The address is on the list of those never to be asked."
-    CONNECT_FAILED = "connect.failed", "The connection could not be made."
+    CONNECT_CLOSED = (
+        "connect.closed",
+        "The peer closed the connection before the answer was complete.",
+    )
+    CONNECT_TIMEOUT = "connect.timeout", "The connection attempt timed out without an answer."
+    CONNECT_DENIED = (
+        "connect.denied",
+        "probed never connects to this address (link-local or cloud metadata).",
+    )
+    CONNECT_FAILED = "connect.failed", "The connection could not be established."
 
     TLS_EXPIRED = "tls.expired", "The certificate has expired."
     TLS_EXPIRES_SOON = "tls.expires_soon", "The certificate expires soon."
     TLS_NOT_YET_VALID = "tls.not_yet_valid", "The certificate is not valid yet."
-    TLS_WRONG_NAME = "tls.wrong_name", "The certificate was made for another name."
+    TLS_WRONG_NAME = "tls.wrong_name", "The certificate is for another host name."
     TLS_SELF_SIGNED = "tls.self_signed", "The certificate is self-signed and not trusted."
     TLS_UNTRUSTED = "tls.untrusted", "The certificate's issuer is not trusted."
-    TLS_REVOKED = "tls.revoked", "The certificate was revoked."
+    TLS_REVOKED = "tls.revoked", "The certificate has been revoked."
     TLS_WEAK = "tls.weak", "The certificate's key or signature is too weak."
-    TLS_CERTIFICATE = "tls.certificate", "The certificate was not accepted."
+    TLS_CERTIFICATE = "tls.certificate", "The certificate failed verification."
     TLS_NOT_TLS = "tls.not_tls", "The peer does not speak TLS on this port."
-    TLS_VERSION = "tls.version", "No TLS version or cipher is shared with the peer."
+    TLS_VERSION = "tls.version", "probed and the peer have no TLS version or cipher in common."
     TLS_CLIENT_CERTIFICATE = (
         "tls.client_certificate",
-        "The peer wants a certificate of ours that it accepts.",
+        "The peer requires a client certificate that it trusts.",
     )
     TLS_HANDSHAKE = "tls.handshake", "The TLS handshake failed."
 
-    TIMEOUT_RESOLVE = "timeout.resolve", "The deadline passed while the name was being resolved."
-    TIMEOUT_CONNECT = "timeout.connect", "The deadline passed while connecting."
-    TIMEOUT_TLS = "timeout.tls", "The deadline passed during the TLS handshake."
-    TIMEOUT_REQUEST = "timeout.request", "The deadline passed while sending the request."
-    TIMEOUT_WAIT = "timeout.wait", "The deadline passed while waiting for the answer to begin."
-    TIMEOUT_RECEIVE = "timeout.receive", "The deadline passed while receiving the answer."
-    TIMEOUT_BANNER = "timeout.banner", "The deadline passed while waiting for the first line."
-    TIMEOUT_QUERY = "timeout.query", "The deadline passed while waiting for the query's answer."
-    TIMEOUT_COMMAND = "timeout.command", "The deadline passed while waiting for a command's answer."
-    TIMEOUT_AUTH = "timeout.auth", "The deadline passed while logging in."
-    TIMEOUT_RUN = "timeout.run", "The deadline passed."
+    TIMEOUT_RESOLVE = "timeout.resolve", "The timeout expired while resolving the host name."
+    TIMEOUT_CONNECT = "timeout.connect", "The timeout expired while connecting."
+    TIMEOUT_TLS = "timeout.tls", "The timeout expired during the TLS handshake."
+    TIMEOUT_REQUEST = "timeout.request", "The timeout expired while sending the request."
+    TIMEOUT_WAIT = "timeout.wait", "The timeout expired while waiting for the response to begin."
+    TIMEOUT_RECEIVE = "timeout.receive", "The timeout expired while receiving the response."
+    TIMEOUT_BANNER = (
+        "timeout.banner",
+        "The timeout expired while waiting for the peer's first line.",
+    )
+    TIMEOUT_QUERY = (
+        "timeout.query",
+        "The timeout expired while waiting for the answer to a DNS query.",
+    )
+    TIMEOUT_COMMAND = (
+        "timeout.command",
+        "The timeout expired while waiting for the reply to a command.",
+    )
+    TIMEOUT_AUTH = "timeout.auth", "The timeout expired while logging in."
+    TIMEOUT_RUN = "timeout.run", "The timeout expired."
 
-    HTTP_STATUS = "http.status", "The status is not among those expected."
-    HTTP_BAD_GATEWAY = "http.bad_gateway", "The gateway got no valid answer from behind (502)."
-    HTTP_UNAVAILABLE = "http.unavailable", "The service says that it is unavailable (503)."
-    HTTP_GATEWAY_TIMEOUT = "http.gateway_timeout", "The gateway got no answer in time (504)."
-    HTTP_REDIRECTED = "http.redirected", "The answer is a redirect, which was not expected."
-    HTTP_REDIRECT_LOOP = "http.redirect_loop", "The redirects lead in a circle."
-    HTTP_TOO_MANY_REDIRECTS = "http.too_many_redirects", "There are more redirects than allowed."
-    HTTP_REDIRECT_REFUSED = "http.redirect_refused", "The redirect leads where none is followed to."
-    HTTP_UNAUTHORIZED = "http.unauthorized", "Our credentials were not accepted."
-    HTTP_RATE_LIMITED = "http.rate_limited", "We were asked to slow down."
-    HTTP_PROTOCOL = "http.protocol", "The answer is not HTTP."
-    HTTP_VERSION = "http.version", "The peer does not speak the version of HTTP that is asked for."
-    HTTP_STREAM_RESET = "http.stream_reset", "The peer broke off the request."
-    HTTP_HEADERS_TOO_LARGE = "http.headers_too_large", "The headers are larger than the limit."
-    HTTP_BODY_TOO_LARGE = "http.body_too_large", "The body is larger than the limit."
-    HTTP_ENCODING = "http.encoding", "The body's encoding could not be undone."
-    HTTP_NOT_JSON = "http.not_json", "The body is not the JSON that was expected."
-    HTTP_SLOW = "http.slow", "The answer took longer than it should."
-    HTTP_TOO_SLOW = "http.too_slow", "The answer took longer than it may."
+    HTTP_STATUS = "http.status", "The HTTP status is not an expected one."
+    HTTP_BAD_GATEWAY = (
+        "http.bad_gateway",
+        "The gateway got no valid response from its upstream (502 Bad Gateway).",
+    )
+    HTTP_UNAVAILABLE = "http.unavailable", "The service is unavailable (503 Service Unavailable)."
+    HTTP_GATEWAY_TIMEOUT = (
+        "http.gateway_timeout",
+        "The gateway got no response from its upstream in time (504 Gateway Timeout).",
+    )
+    HTTP_REDIRECTED = "http.redirected", "The response is an unexpected redirect."
+    HTTP_REDIRECT_LOOP = "http.redirect_loop", "The redirects form a loop."
+    HTTP_TOO_MANY_REDIRECTS = (
+        "http.too_many_redirects",
+        "The response redirects more often than allowed.",
+    )
+    HTTP_REDIRECT_REFUSED = (
+        "http.redirect_refused",
+        "The redirect points to a location that probed does not follow.",
+    )
+    HTTP_UNAUTHORIZED = "http.unauthorized", "The server rejected probed's credentials."
+    HTTP_RATE_LIMITED = (
+        "http.rate_limited",
+        "The server rate-limits probed (429 Too Many Requests).",
+    )
+    HTTP_PROTOCOL = "http.protocol", "The response is not valid HTTP."
+    HTTP_VERSION = "http.version", "The peer does not support the requested HTTP version."
+    HTTP_STREAM_RESET = "http.stream_reset", "The peer reset the HTTP/2 stream."
+    HTTP_HEADERS_TOO_LARGE = (
+        "http.headers_too_large",
+        "The response headers are larger than the limit.",
+    )
+    HTTP_BODY_TOO_LARGE = "http.body_too_large", "The response body is larger than the limit."
+    HTTP_ENCODING = "http.encoding", "The response body could not be decoded."
+    HTTP_NOT_JSON = "http.not_json", "The response body is not the expected JSON."
+    HTTP_SLOW = "http.slow", "The response took longer than latency.degraded."
+    HTTP_TOO_SLOW = "http.too_slow", "The response took longer than latency.failed."
 
-    BANNER_MISMATCH = "banner.mismatch", "The first line is not the one expected."
+    BANNER_MISMATCH = "banner.mismatch", "The first line does not match the expected pattern."
     BANNER_TOO_LONG = "banner.too_long", "The first line is longer than the limit."
 
-    SELF_RESOURCES = "self.resources", "This machine ran out of files, memory or ports."
-    SELF_NETWORK = "self.network", "This machine's own network is down, or has no route there."
-    SELF_OFFLINE = "self.offline", "Every reference target fails too: this machine is offline."
-    SELF_OVERLOADED = "self.overloaded", "This machine was too busy to judge how long that took."
-    SELF_PERMISSION = "self.permission", "This process is not allowed to do that."
-    INTERNAL = "internal.error", "The probe itself failed: please report it."
+    SELF_RESOURCES = "self.resources", "This machine ran out of file descriptors, memory or ports."
+    SELF_NETWORK = "self.network", "This machine's network is down or has no route to the target."
+    SELF_OFFLINE = "self.offline", "Every reference check fails too: this machine is offline."
+    SELF_OVERLOADED = "self.overloaded", "This machine was too busy, so the timing is unreliable."
+    SELF_PERMISSION = "self.permission", "probed lacks a permission on this machine."
+    INTERNAL = "internal.error", "The probe failed with an unexpected error; please report it."
 
 
 class ProbeError(Exception):

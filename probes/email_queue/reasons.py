@@ -8,11 +8,17 @@ from probed import Reasons
 class QueueReason(Reasons):
     """What the queue holds, and why it could not be looked at."""
 
-    OLD = "queue.old", "Mail waits for longer than it should."
-    GROWING = "queue.growing", "The queue grows faster than it should."
-    DEEP = "queue.deep", "More mail waits than should."
-    DOWN = "queue.mail_system_down", "The mail system is down: its queue cannot be looked at."
-    UNREADABLE = "queue.unreadable", "The queue could not be looked at."
-    NOT_UNDERSTOOD = "queue.not_understood", "What was said of the queue was not understood."
-    AUTH_REJECTED = "queue.auth_rejected", "The server of the queue did not accept our login."
-    TRUNCATED = "queue.truncated", "The queue is larger than is looked at; what was seen is judged."
+    OLD = "queue.old", "Mail has been waiting in the queue for too long."
+    GROWING = "queue.growing", "The queue grows too fast."
+    DEEP = "queue.deep", "Too much mail is waiting in the queue."
+    DOWN = "queue.mail_system_down", "The mail system is down, so its queue cannot be read."
+    UNREADABLE = "queue.unreadable", "The queue could not be read."
+    NOT_UNDERSTOOD = (
+        "queue.not_understood",
+        "The source of the queue returned data that probed does not understand.",
+    )
+    AUTH_REJECTED = "queue.auth_rejected", "The queue's server rejected the login."
+    TRUNCATED = (
+        "queue.truncated",
+        "The queue is larger than the limit; the result covers the part that was read.",
+    )

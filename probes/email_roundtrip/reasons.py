@@ -12,20 +12,23 @@ class RoundtripReason(Reasons):
     """What became of the mail, and of asking the mailbox for it."""
 
     NOT_ARRIVED = "roundtrip.not_arrived", "The mail did not arrive in time."
-    SLOW = "roundtrip.slow", "The mail took longer to arrive than it should."
-    JUNK = "roundtrip.junk", "The mail arrived among the junk."
-    MAIL_REJECTED = "roundtrip.mail_rejected", "The relay refused the mail itself."
-    MAIL_DEFERRED = "roundtrip.mail_deferred", "The relay does not take the mail for now."
-    RESULT = "roundtrip.auth_result", "The receiver does not think of our mail as it should."
+    SLOW = "roundtrip.slow", "The mail was delivered slowly."
+    JUNK = "roundtrip.junk", "The mail arrived in a junk folder."
+    MAIL_REJECTED = "roundtrip.mail_rejected", "The relay rejected the message."
+    MAIL_DEFERRED = "roundtrip.mail_deferred", "The relay temporarily rejects the message."
+    RESULT = (
+        "roundtrip.auth_result",
+        "The receiver's SPF, DKIM or DMARC result is not the expected one.",
+    )
     NO_RESULTS = (
         "roundtrip.no_auth_results",
-        "The receiver does not say what it thinks of our mail.",
+        "The received mail has no usable Authentication-Results header.",
     )
-    IMAP_REFUSED = "imap.refused", "The mailbox's server refuses to serve us."
-    IMAP_AUTH = "imap.auth_rejected", "The mailbox's server does not accept our login."
-    IMAP_PROTOCOL = "imap.protocol", "What the mailbox's server says is not IMAP."
-    IMAP_COMMAND = "imap.command_failed", "The mailbox's server refuses a command."
-    IMAP_STARTTLS = "imap.starttls_refused", "The mailbox's server does not begin TLS."
+    IMAP_REFUSED = "imap.refused", "The IMAP server rejects the connection."
+    IMAP_AUTH = "imap.auth_rejected", "The IMAP server rejected the login."
+    IMAP_PROTOCOL = "imap.protocol", "The mailbox server's reply is not valid IMAP."
+    IMAP_COMMAND = "imap.command_failed", "The IMAP server rejected a command."
+    IMAP_STARTTLS = "imap.starttls_refused", "The IMAP server rejected STARTTLS."
 
 
 AllReasons: type[Reasons] = cast("Any", Reasons)(

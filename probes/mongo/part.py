@@ -31,7 +31,7 @@ class Call:
 
 
 class CommandError(ProbeError):
-    """The server answered a command with an error. The errmsg is not kept: it may hold anything."""
+    """The server returned an error for a command. The errmsg is not kept: it may hold anything."""
 
     def __init__(self, reason: Reasons, message: str | None, level: Outcome, code: int) -> None:
         super().__init__(reason, message, level=level)

@@ -97,9 +97,9 @@ async def test_a_redirect_is_followed_and_says_what_decided() -> None:
          "permerror", "mx", "mx: 11 names"),
         ({"a.test": "v=spf1 a:slow.test -all", ("slow.test", "A"): ["silent"]},
          "temperror", "dns",
-         "A slow.test: The deadline passed while waiting for the query's answer."),
+         "A slow.test: The timeout expired while waiting for the answer to a DNS query."),
         ({"a.test": ["silent"]}, "temperror", "dns",
-         "TXT a.test: The deadline passed while waiting for the query's answer."),
+         "TXT a.test: The timeout expired while waiting for the answer to a DNS query."),
     ],
 )  # fmt: skip
 async def test_what_goes_wrong_is_told(

@@ -35,7 +35,7 @@ SENTENCES = {
     ],
     "dmarc": ["dmarc.multiple: Several DMARC records stand at _dmarc.demo.test: all of them"],
     "stripe": ["stripe.api_error: Asked without a key, Stripe answers 500"],
-    "stripe-key": ["stripe.auth_rejected: Stripe does not accept the API key."],
+    "stripe-key": ["stripe.auth_rejected: Stripe rejected the API key."],
     "webhook": ["webhook.signature_not_enforced: A security hole: the endpoint accepted an event"],
     "webhook-secret": [
         "webhook.secret_mismatch: The endpoint refused an event that was signed with our secret"

@@ -174,7 +174,7 @@ async def test_of_several_nodes_each_is_named_and_one_that_is_away_is_degraded(
     assert_sound(probe, result)
     assert result.outcome is Outcome.DEGRADED
     assert result.why == (
-        f"connect.refused: {other.address}: The peer refused the connection: nothing listens there."
+        f"connect.refused: {other.address}: Connection refused: nothing is listening on this address and port."
     )
     assert result.findings[0].evidence == {"phase": f"node/{other.address}/connect"}
     one.stop()
