@@ -6,7 +6,7 @@ ARGS ?=
 MINUTES ?= 5
 CHECKS ?= 5000
 
-.PHONY: demo test lint format bench fuzz soak clean
+.PHONY: demo test lint format docs bench fuzz soak clean
 
 demo: $(VENV)/demo
 	$(VENV)/bin/probed demo $(foreach name,$(BREAK),--break $(name)) $(ARGS)
@@ -19,6 +19,10 @@ lint: $(VENV)/dev
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+
+# The pages of docs/ that are written from the classes.
+docs: $(VENV)/dev
+	$(VENV)/bin/python -m probed.manual docs
 
 # Needs Debian's nginx and prometheus-blackbox-exporter; says so where it lacks them.
 bench: $(VENV)/dev

@@ -116,9 +116,9 @@ def check(
 
 
 @click.command()
-@click.argument("kind")
+@click.argument("kind", metavar="KIND|REASON")
 def explain(*, kind: str) -> None:
-    """Say what a kind of probe asks, its settings, what it finds, and what it needs."""
+    """Explain a probe kind, a reason such as connect.refused, or an area of reasons."""
     from probed.cli import explaining  # noqa: PLC0415
 
     explaining.explain(kind)

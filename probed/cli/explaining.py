@@ -1,4 +1,4 @@
-"""`probed explain`: what a kind asks, its settings, what it can find and what to do about it."""
+"""`probed explain`: the settings, measures and findings of a kind, or the meaning of a reason."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import click
 
 from probed.config.docs import field_docs
 from probed.config.shape import key_of
+from probed.manual import reasons
 from probed.model import Measure
 from probed.probe import Probe
 from probed.reasons import Reasons
@@ -19,13 +20,12 @@ WIDTH = 100
 
 
 def explain(kind: str) -> None:
-    """Print it. Raises click.UsageError where there is no such kind."""
+    """Print what is known of a kind or a reason. Raises click.UsageError where it is neither."""
     registry = Registry()
     kinds = list(registry.kinds())
     if kind not in kinds:
-        close = closest(kind, kinds)
-        hint = f"did you mean {close!r}?" if close else f"known are {', '.join(sorted(kinds))}"
-        raise click.UsageError(f"there is no kind {kind!r}; {hint}")
+        click.echo(_reasons_named(kind, registry))
+        return
     probe = registry.load(kind)
     parts = [fill(f"{kind}: {inspect.cleandoc(probe.__doc__ or '')}", WIDTH), _settings(probe)]
     if probe.measures:
@@ -37,6 +37,17 @@ def explain(kind: str) -> None:
     if probe.notes:
         parts.append(probe.notes.rstrip())
     click.echo("\n\n".join(parts))
+
+
+def _reasons_named(asked: str, registry: Registry) -> str:
+    """Return the text of a reason, or the list of an area. Raises click.UsageError."""
+    kinds, entries = registry.kinds(), reasons.catalogue(registry)
+    found = reasons.find(asked, entries)
+    if found:
+        return reasons.terminal(found)
+    close = closest(asked, kinds) or reasons.suggestion(asked, entries)
+    hint = f"did you mean {close!r}?" if close else f"the kinds are {', '.join(kinds)}"
+    raise click.UsageError(f"there is no kind or reason {asked!r}; {hint}")
 
 
 def _settings(probe: type[Probe]) -> str:

@@ -1,0 +1,22 @@
+"""`python -m probed.manual docs`: write the generated pages of the documentation."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from probed.manual import reasons
+
+PAGES: Mapping[str, Callable[[], str]] = {"reasons.md": reasons.page}
+"""Each generated page, and the function that returns its text."""
+
+
+def main(folder: Path) -> None:
+    """Write each page into `folder`."""
+    for name, page in PAGES.items():
+        (folder / name).write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
