@@ -1,11 +1,10 @@
-"""What a dashboard shows, without a Grafana: its file and its queries, drawn as a page that stands alone.
+"""Preview of a dashboard without a Grafana: its file and its queries, drawn as one HTML page.
 
     python config/grafana/preview.py http://127.0.0.1:9090 \
         config/grafana/dashboards/probed-check.json check=gateway > check.html
 
-Each panel has its place, its type, unit, thresholds and legend as the file says; what is not said of variables
-is All.
-It is for looking at a dashboard where it is written, and no replacement for Grafana.
+Each panel is drawn at its place, by its type, unit, thresholds and legend. A variable that is not
+given is All. The preview is an aid for writing dashboards and does not replace Grafana.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import math
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -24,39 +23,24 @@ import httpx2
 
 Series = list[dict[str, Any]]
 Query = Callable[[str, bool], Series]
-"""A query and whether it is of one instant, as Prometheus answers: `metric` and `values`."""
+"""From an expression, and whether it is evaluated once, to its series: `metric` and `values`."""
 TIMES = {"__rate_interval": "5m", "__range": "1h"}
 COLOURS = {"green": "#73bf69", "orange": "#ff9830", "red": "#f2495c", "blue": "#5794f2", "text": "#9a9da4"}  # fmt: skip
 PALETTE = ("#73bf69", "#f2cc0c", "#8ab8ff", "#ff780a", "#f2495c", "#5794f2", "#b877d9", "#705da0", "#37872d", "#fade2a")  # fmt: skip
 HOUR = 3600
 STEPS = 60
-STYLE = """
-body { background: #111217; color: #ccccdc; font: 12px/1.35 system-ui, sans-serif; margin: 12px }
-h1 { font-size: 18px; font-weight: 500; margin: 0 0 2px } p { margin: 0 0 10px; color: #9a9da4 }
-main { display: grid; grid-template-columns: repeat(24, 1fr); grid-auto-rows: 30px; gap: 8px }
-section { background: #181b1f; border: 1px solid #25272c; border-radius: 2px; padding: 6px 8px;
-  display: flex; flex-direction: column; overflow: hidden; min-width: 0 }
-h2 { font-size: 13px; font-weight: 500; margin: 0 0 4px; white-space: nowrap }
-svg { flex: 1; min-height: 0; width: 100% } footer { display: flex; flex-wrap: wrap; gap: 0 10px; max-height: 34px;
-  overflow: hidden; white-space: nowrap } i { display: inline-block; width: 10px; height: 3px; margin-right: 4px; vertical-align: 3px }
-.stat { flex: 1; display: flex; flex-wrap: wrap; align-items: center; justify-content: center; gap: 4px 18px;
-  font-size: 26px } .stat small { display: block; font-size: 11px; color: #9a9da4; text-align: center }
-table { border-collapse: collapse; width: 100% } td, th { text-align: left; padding: 2px 8px 2px 0; white-space: nowrap;
-  border-bottom: 1px solid #25272c; max-width: 260px; overflow: hidden; text-overflow: ellipsis }
-.rows { flex: 1; display: grid; grid-template-columns: max-content 1fr; gap: 3px 8px; align-items: center; overflow: hidden }
-.rows svg { height: 100%; max-height: 22px; min-height: 4px } .none { margin: auto; color: #9a9da4 }
-"""
+STYLE = Path(__file__).with_suffix(".css").read_text()
 
 
 def resolved(expr: str, values: Mapping[str, str]) -> str:
-    """The query, with what its variables stand for."""
+    """Return the query with its variables replaced."""
     return re.sub(r"\$(\w+)", lambda found: values[found[1]], expr)
 
 
 def variables(
     dashboard: Mapping[str, Any], query: Query, wanted: Mapping[str, str]
 ) -> dict[str, str]:
-    """What each variable stands for: what is wanted, else All, or the first where it can be but one."""
+    """Return the value of each variable: the wanted one, else All, or the first if it takes only one."""
     values = dict(TIMES)
     for one in dashboard["templating"]["list"]:
         if one["type"] != "query":
@@ -72,7 +56,7 @@ def variables(
 
 
 def prometheus(base: str, end: float) -> Query:
-    """Ask a Prometheus, of the hour before `end`."""
+    """Return a function that queries a Prometheus for the hour before `end`."""
 
     def query(expr: str, instant: bool) -> Series:
         when = {"time": end} if instant else {"start": end - HOUR, "end": end, "step": HOUR / STEPS}
@@ -87,7 +71,7 @@ def prometheus(base: str, end: float) -> Query:
 
 
 def shown(value: float, unit: str) -> str:
-    """A number in its unit, for people."""
+    """Return a number with its unit."""
     if unit == "percentunit":
         return f"{value * 100:.4g} %"
     for each, factor, name in (
@@ -100,7 +84,7 @@ def shown(value: float, unit: str) -> str:
 
 
 def named(target: Mapping[str, Any], labels: Mapping[str, str]) -> str:
-    """The legend of a series."""
+    """Return the legend of a series."""
     template = target.get("legendFormat", "__auto")
     if template == "__auto":
         return ", ".join(f"{key}={text}" for key, text in labels.items()) or "value"
@@ -108,7 +92,7 @@ def named(target: Mapping[str, Any], labels: Mapping[str, str]) -> str:
 
 
 def judged(value: float, defaults: Mapping[str, Any]) -> tuple[str, str]:
-    """Text and colour, by mappings and thresholds."""
+    """Return text and colour, by mappings and thresholds."""
     for mapping in defaults["mappings"]:
         if mapping["type"] == "value" and (found := mapping["options"].get(f"{value:g}")):
             return found["text"], COLOURS[found["color"]]
@@ -118,21 +102,18 @@ def judged(value: float, defaults: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def numbers(series: Mapping[str, Any]) -> list[tuple[float, float]]:
-    """What a series has that is a number, by time."""
+    """Return the finite points of a series, by time."""
     return [(at, n) for at, text in series["values"] if math.isfinite(n := float(text))]
 
 
 def answers(panel: Mapping[str, Any], query: Query) -> list[tuple[str, dict[str, str], list[Any]]]:
-    """Legend, labels and points of each series that has any."""
+    """Return legend, labels and points of each series that has points."""
     return [
         (named(target, one["metric"]), one["metric"], points)
         for target in panel["targets"]
         for one in query(target["expr"], target["instant"])
         if (points := numbers(one))
     ]
-
-
-# --- a panel of each type --------------------------------------------------------------------------------
 
 
 def stat(panel: Mapping[str, Any], query: Query, _end: float) -> Iterator[str]:
@@ -145,20 +126,29 @@ def stat(panel: Mapping[str, Any], query: Query, _end: float) -> Iterator[str]:
     yield "</div>"
 
 
-def timeseries(panel: Mapping[str, Any], query: Query, end: float) -> Iterator[str]:
-    defaults = panel["fieldConfig"]["defaults"]
-    found = answers(panel, query)
-    stacked = "stacking" in defaults["custom"]
+Track = list[tuple[float, float, float]]
+"""Time, lower and upper bound of each point of a line or an area."""
+
+
+def tracks(panel: Mapping[str, Any], query: Query) -> list[tuple[str, Track]]:
+    """Return the legend and the points of each line, stacked if the panel says so."""
+    stacked = "stacking" in panel["fieldConfig"]["defaults"]["custom"]
     under: dict[float, float] = {}
-    drawn: list[tuple[str, list[tuple[float, float, float]]]] = []
-    for legend, _, points in found:
+    found: list[tuple[str, Track]] = []
+    for legend, _, points in answers(panel, query):
         track = []
         for at, value in points:
             low = under.get(at, 0.0) if stacked else 0.0
             under[at] = low + value
             track.append((at, low, low + value))
-        drawn.append((legend, track))
-    values = [high for _, track in drawn for _, _, high in track]
+        found.append((legend, track))
+    return found
+
+
+def timeseries(panel: Mapping[str, Any], query: Query, end: float) -> Iterator[str]:
+    defaults = panel["fieldConfig"]["defaults"]
+    found = tracks(panel, query)
+    values = [high for _, track in found for _, _, high in track]
     top, bottom = max([*values, 0.0]) or 1.0, min([*values, 0.0])
 
     def point(at: float, value: float) -> str:
@@ -168,11 +158,11 @@ def timeseries(panel: Mapping[str, Any], query: Query, end: float) -> Iterator[s
     yield '<svg viewBox="0 0 1000 100" preserveAspectRatio="none">'
     for part in (0.25, 0.5, 0.75, 1.0):
         yield f'<path d="M0 {100 - 96 * part}H1000" stroke="#2c2f36" vector-effect="non-scaling-stroke"/>'
-    for number, (_, track) in enumerate(drawn):
+    for number, (_, track) in enumerate(found):
         colour = PALETTE[number % len(PALETTE)]
         for run in without_gaps(track):
             path = " ".join(point(at, high) for at, _, high in run)
-            if stacked:
+            if "stacking" in defaults["custom"]:
                 path += " " + " ".join(point(at, low) for at, low, _ in reversed(run))
                 yield f'<polygon points="{path}" fill="{colour}" fill-opacity=".7"/>'
             else:
@@ -181,14 +171,14 @@ def timeseries(panel: Mapping[str, Any], query: Query, end: float) -> Iterator[s
                     ' vector-effect="non-scaling-stroke"/>'
                 )
     yield f"</svg><footer><span>max {escape(shown(top, defaults['unit']))}</span>"
-    for number, (legend, _) in enumerate(drawn):
+    for number, (legend, _) in enumerate(found):
         yield f'<span><i style="background:{PALETTE[number % len(PALETTE)]}"></i>{escape(legend)}</span>'
     yield "</footer>"
 
 
-def without_gaps(track: Sequence[tuple[float, float, float]]) -> Iterator[list[Any]]:
-    """A line ends where a point is missing."""
-    run: list[tuple[float, float, float]] = []
+def without_gaps(track: Track) -> Iterator[Track]:
+    """Split a line where a point is missing."""
+    run: Track = []
     for one in track:
         if run and one[0] - run[-1][0] > 1.5 * HOUR / STEPS:
             yield run
@@ -210,7 +200,7 @@ def timeline(panel: Mapping[str, Any], query: Query, end: float) -> Iterator[str
 
 
 def table(panel: Mapping[str, Any], query: Query, _end: float) -> Iterator[str]:
-    """Joined by the check, as the panel's transformations say."""
+    """Draw a table, joined by check as the panel's transformations say."""
     organized = panel["transformations"][1]["options"]
     defaults = panel["fieldConfig"]["defaults"]
     shows = {
@@ -276,7 +266,7 @@ DRAW = {"stat": stat, "timeseries": timeseries, "state-timeline": timeline, "tab
 
 
 def page(dashboard: Mapping[str, Any], query: Query, end: float, wanted: Mapping[str, str]) -> str:
-    """The dashboard as HTML. A panel without data says so."""
+    """Return the dashboard as HTML. A panel without data says so."""
     values = variables(dashboard, query, wanted)
 
     def ask(expr: str, instant: bool) -> Series:

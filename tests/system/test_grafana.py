@@ -7,6 +7,7 @@ import re
 import runpy
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -42,10 +43,19 @@ def preview(folder: Path) -> dict[str, Any]:
     return runpy.run_path(str(folder / "preview.py"))
 
 
-def test_they_are_what_the_generator_writes(folder: Path) -> None:
-    written = runpy.run_path(str(folder / "generate.py"))["texts"]()
+def test_they_are_what_the_generator_writes(project: Path, folder: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "config.grafana.generate", "--output", str(tmp_path)]
+    subprocess.run(command, cwd=project, check=True)
+    written = {path.name: path.read_text() for path in tmp_path.iterdir()}
     there = {path.name: path.read_text() for path in (folder / "dashboards").iterdir()}
-    assert there == written, "run python config/grafana/generate.py"
+    assert there == written, "run python -m config.grafana.generate"
+
+
+def test_every_module_of_the_generator_with_panels_is_a_dashboard(folder: Path) -> None:
+    modules = [
+        path for path in (folder / "generate").glob("*.py") if "\nPANELS = [" in path.read_text()
+    ]
+    assert len(modules) == len(list((folder / "dashboards").iterdir())), "one is not listed"
 
 
 def panels(dashboards: dict[str, dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -57,7 +67,7 @@ def panels(dashboards: dict[str, dict[str, Any]]) -> Iterator[tuple[str, dict[st
 def test_every_panel_says_what_it_shows_in_which_unit_and_from_where(dashboards: Any) -> None:
     assert set(dashboards) == {
         f"probed-{name}"
-        for name in ("overview", "check", "gateway", "mongodb", "email", "stripe", "itself")
+        for name in ("overview", "check", "gateway", "mongodb", "email", "stripe", "daemon")
     }
     for name, panel in panels(dashboards):
         where = f"{name}: {panel['title']}"
@@ -156,8 +166,14 @@ probed_email_queue_depth{probed_check="mail-queue",probed_probe="email_queue",qu
 probed_email_queue_oldest_age_seconds{probed_check="mail-queue",probed_probe="email_queue",queue="mail"} 40
 # TYPE probed_email_roundtrip_delivery_duration_seconds gauge
 probed_email_roundtrip_delivery_duration_seconds{probed_check="round",probed_probe="email_roundtrip"} 4
+# TYPE probed_check_up gauge
+probed_check_up{probed_check="round",probed_probe="email_roundtrip"} 0
+# TYPE probed_check_last_success_timestamp_seconds gauge
+probed_check_last_success_timestamp_seconds{probed_check="round",probed_probe="email_roundtrip"} 1700000000
 """
-"""Kinds that the demo has no peer for; the names are compared with what they measure."""
+"""Kinds that the demo has no peer for, one of them down after a success. The names are compared with the
+measures of these kinds.
+"""
 
 
 def an_hour(text: str, now: float) -> str:
@@ -272,6 +288,7 @@ def test_every_query_finds_data(
 
 
 @pytest.mark.debian("prometheus")
+@pytest.mark.timeout(120)
 def test_every_panel_is_drawn_in_the_preview(
     ask_prometheus: Callable[..., list[Any]], dashboards: Any, preview: dict[str, Any]
 ) -> None:
@@ -312,6 +329,7 @@ def test_numbers_have_their_unit(
 
 
 @pytest.mark.debian("prometheus")
+@pytest.mark.timeout(120)
 def test_the_twenty_minutes_are_seen(ask_prometheus: Callable[[str], list[Any]]) -> None:
     (found,) = ask_prometheus('probed_check_up{probed_check="gateway", instance="demo"} == 0')
     assert 18 <= len(found["values"]) <= 21
@@ -319,6 +337,7 @@ def test_the_twenty_minutes_are_seen(ask_prometheus: Callable[[str], list[Any]])
 
 def test_the_recorded_names_are_those_that_the_kinds_measure() -> None:
     from probed.registry import Registry
+    from probed.telemetry import catalogue as c
     from probed.telemetry.catalogue import prometheus_name
 
     known = {
@@ -326,4 +345,5 @@ def test_the_recorded_names_are_those_that_the_kinds_measure() -> None:
         for kind in ("email_queue", "email_roundtrip")
         for measure in Registry().load(kind).measures
     }
-    assert set(re.findall(r"^# TYPE (\w+)", MAIL, re.MULTILINE)) <= known | {"probed_check_info"}
+    known |= {prometheus_name(measure) for measure in (c.INFO, c.UP, c.LAST_SUCCESS)}
+    assert set(re.findall(r"^# TYPE (\w+)", MAIL, re.MULTILINE)) <= known
