@@ -189,7 +189,7 @@ class App:
         self.page.took(result, self.history.checks[result.check], transition)
         for name in (result.check, *touched):
             entry = self.history.checks[name]
-            self.board.judge(name, entry.state, held=bool(entry.held_by))
+            self.board.judge(name, entry.state, suppressed=bool(entry.held_by))
         if transition is not None:
             _tell(transition)
         if self._on_result is not None:
@@ -223,7 +223,7 @@ class App:
         for check in changed:
             self.board.add(check)
             entry = self.history.checks[check.name]
-            self.board.judge(check.name, entry.state, held=bool(entry.held_by))
+            self.board.judge(check.name, entry.state, suppressed=bool(entry.held_by))
         self.scheduler.add(changed, rested=self._rested)
 
     def drain(self, *, active: bool, seconds: float | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Rules for Prometheus: what is recorded, and what people are told about. Source: docs/alerting.md."""
+"""Recording and alerting rules for Prometheus, documented in docs/alerting.md."""
 
 from probed.rules.generate import for_config, generic
 

@@ -1,4 +1,4 @@
-"""What people are told about the probers themselves: a check that is not run alerts nobody."""
+"""Alerts on the probers: a check that does not run cannot alert."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ MISSING = Alert(
     "unless on (probed_check) last_over_time(probed_check_info[3m])\n"
     "unless on () absent(probed_build_info)",
     "P2",
-    "No prober knows {{ $labels.probed_check }} ({{ $labels.target }})",
-    "It is in the configuration that these rules were made from. Was a prober not reloaded"
-    " (`probed config diff`), or were the rules not made again (`probed rules`)?",
+    "No prober runs {{ $labels.probed_check }} ({{ $labels.target }})",
+    "The check is in the configuration that these rules were generated from. Either a prober was not"
+    " reloaded (see `probed config diff`), or the rules are outdated (run `probed rules`).",
     wait="5m",
     more={"target": "", "runbook": "", "impact": ""},
     runbook=True,
@@ -26,14 +26,14 @@ def alerts() -> list[Alert]:
         Alert(
             "ProbedWatchdog", "vector(1)", "none",
             "Alerts can be delivered",
-            "Always fires. Who receives it must tell people when it no longer comes: then Prometheus,"
-            " Alertmanager or the way out is broken, and no other alert would arrive.",
+            "Always fires. Its receiver must raise the alarm when it stops arriving: then Prometheus,"
+            " Alertmanager or the delivery is broken, and no other alert would arrive.",
         ),
         Alert(
             "ProbedAbsent", "absent(probed_build_info)", "P1",
-            "No prober is seen at all",
-            "There are no metrics of any probed: nothing is watched. Is it the scraping"
-            ' (`up{job="probed"}`), or do they not run (`systemctl status probed`)?',
+            "No prober reports metrics",
+            "No metrics of any prober arrive, so nothing is monitored. Check the scraping"
+            ' (`up{job="probed"}`) and the daemons (`systemctl status probed`).',
             wait="5m",
         ),
         Alert(
@@ -41,17 +41,17 @@ def alerts() -> list[Alert]:
             'group by (probed_location) (last_over_time(probed:instance:location{probed_location!=""}[1h]))\n'
             "unless on (probed_location) probed:instance:location",
             "P1",
-            "No prober in {{ $labels.probed_location }} is seen any more",
-            "The checks of that location are not watched from there, and do not count for the quorum."
-            " Ends by itself after an hour: a location may be given up.",
+            "No prober in {{ $labels.probed_location }} reports metrics",
+            "Checks are not run from that location, and it does not count for the quorum. The alert"
+            " resolves after an hour, because a location may be removed.",
             wait="2m",
         ),
         Alert(
             "ProbedProberDown",
             f"up == 0 and on ({OF_INSTANCE}) last_over_time(probed_build_info[1d])",
             "P2",
-            "The prober {{ $labels.instance }} does not answer",
-            "Its /metrics cannot be scraped: `systemctl status probed`, `journalctl -u probed` there.",
+            "The prober {{ $labels.instance }} is down",
+            "Its /metrics cannot be scraped. Look at `systemctl status probed` and `journalctl -u probed` there.",
             wait="3m",
         ),
         Alert(
@@ -61,9 +61,9 @@ def alerts() -> list[Alert]:
             'and on (probed_location) (probed:check_outcome:location{probed_outcome="unknown"} == 1)',
             "P1",
             "The prober{{ with $labels.probed_location }} in {{ . }}{{ end }} is offline",
-            "Every reference target fails too, or the machine's own network is down: checks are"
-            " unknown, and nothing that is down would be noticed from there.",
-            wait="2m", keep="2m",
+            "Every reference check fails, or the network of the machine is down. Checks are unknown, and"
+            " an outage would go unnoticed from there.",
+            wait="2m", keep_firing="2m",
         ),
         Alert(
             "ProbedSchedulerLate",
@@ -75,10 +75,10 @@ def alerts() -> list[Alert]:
                 " (rate(probed_scheduler_lateness_seconds_bucket[10m]))) > 0.5)"
             ),
             "P2",
-            f"The prober {_PROBER} does not keep up",
-            "Over 1 % of the runs were not started, or 1 % started more than half a second late:"
-            " too little processor time, or `service.concurrency` too low for checks that time out."
-            " probed_scheduler_missed_total says why, probed_loop_lag_seconds who is late.",
+            f"The prober {_PROBER} is overloaded",
+            "More than 1 % of the runs were not started, or 1 % started more than half a second late. It"
+            " needs more CPU, or `service.concurrency` is too low for checks that time out."
+            " probed_scheduler_missed_total has the reasons; a high probed_loop_lag_seconds means CPU.",
             wait="10m",
         ),
         Alert(
@@ -86,8 +86,8 @@ def alerts() -> list[Alert]:
             located(f"max by ({OF_INSTANCE}) (probed_export_spool_oldest_age_seconds) > 600"),
             "P2",
             f"{_PROBER} cannot deliver its telemetry",
-            "The oldest of it waits for {{ $value | humanizeDuration }}; nothing is lost yet. Is the"
-            " collector there? The daemon's log says what it answers.",
+            "The oldest of it has waited for {{ $value | humanizeDuration }}; nothing is lost yet. Check the"
+            " collector. The daemon's log has its answers.",
             wait="5m",
         ),
         Alert(
@@ -97,8 +97,8 @@ def alerts() -> list[Alert]:
             ),
             "P2",
             f"{_PROBER} loses {{{{ $labels.otel_signal }}}}",
-            "The collector refused them, or there was no room. probed_export_items_total has the"
-            " error.type; metrics on /metrics are not concerned.",
+            "The collector rejected them, or the spool was full. probed_export_items_total has the"
+            " error_type. /metrics is not affected.",
         ),
         Alert(
             "ProbedSpoolFilling",
@@ -108,24 +108,24 @@ def alerts() -> list[Alert]:
             ),
             "P2",
             f"The spool of {_PROBER} is almost full",
-            "Lane {{ $labels.lane }} is {{ $value | humanizePercentage }} full; then the oldest is"
-            " dropped. Mend the collector, or give `telemetry.spool` more room.",
+            "Lane {{ $labels.lane }} is {{ $value | humanizePercentage }} full. When it is full, the oldest"
+            " telemetry is dropped. Repair the collector, or raise the limits in `telemetry.spool`.",
             wait="5m",
         ),
         Alert(
             "ProbedSpoolBroken",
             located(f"sum by ({OF_INSTANCE}) (increase(probed_export_spool_errors_total[15m])) > 0"),
             "P2",
-            f"The disk of the spool of {_PROBER} fails",
-            "Telemetry waits in memory, and a restart loses it: is the state directory full or"
-            " read-only?",
+            f"The spool of {_PROBER} cannot be written",
+            "Telemetry waits in memory, and a restart loses it. Check whether the state directory is full"
+            " or read-only.",
         ),
         Alert(
             "ProbedConfigReloadFailed",
             located(f"max by ({OF_INSTANCE}) (probed_config_last_reload_success) == 0"),
             "P3",
-            f"{_PROBER} runs on an old configuration",
-            "The last reload was refused: `probed config check` says why, in which line.",
+            f"{_PROBER} runs an old configuration",
+            "The last reload failed. `probed config check` shows the errors with their lines.",
             wait="5m",
         ),
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Groups of rules, as Prometheus reads them, and how they are written as YAML."""
+"""Rules and groups as Prometheus reads them, and their YAML."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DOCS = "docs/alerting.md"
 
 
 class Recording(NamedTuple):
-    """`name` is from now on what `expr` gives, with `labels`."""
+    """A recording rule: the series `name` gets the result of `expr`, with `labels`."""
 
     name: str
     expr: str
@@ -25,10 +25,10 @@ class Recording(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """People are told while `expr` gives anything, for `wait` and then for `keep` longer.
+    """An alerting rule: it fires when `expr` has returned series for `wait`, and `keep_firing` longer.
 
-    `severity` is P0 to P3, `none` for what nobody is told, or a template. Of `more` labels an empty
-    one takes away what the expression has.
+    `severity` is P0 to P3, `none` for an alert that is not delivered, or a template. An empty label
+    in `more` removes the label of the expression. `runbook` adds the runbook of the check.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Alert:
     summary: str
     description: str
     wait: str = ""
-    keep: str = ""
+    keep_firing: str = ""
     more: Mapping[str, str] = field(default_factory=dict)
     runbook: bool = False
 
@@ -45,8 +45,8 @@ class Alert:
         found: dict[str, Any] = {"alert": self.name, "expr": self.expr}
         if self.wait:
             found["for"] = self.wait
-        if self.keep:
-            found["keep_firing_for"] = self.keep
+        if self.keep_firing:
+            found["keep_firing_for"] = self.keep_firing
         found["labels"] = {"severity": self.severity, **self.more}
         notes = {"summary": self.summary, "description": self.description}
         if self.runbook:
@@ -56,7 +56,7 @@ class Alert:
 
 
 class Group(NamedTuple):
-    """Rules that are evaluated in this order, at the same time."""
+    """A group of rules, evaluated in order and at the same timestamp."""
 
     name: str
     rules: Sequence[Recording | Alert]
@@ -68,7 +68,7 @@ class Group(NamedTuple):
 
 
 def text(groups: Sequence[Group], head: str) -> str:
-    """The file; each line of `head` becomes a comment."""
+    """Return the rule file as YAML; each line of `head` becomes a comment."""
     comment = "".join(f"# {line}".rstrip() + "\n" for line in head.splitlines())
     document = {"groups": [group.document() for group in groups]}
     return comment + yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=1 << 20,
@@ -76,7 +76,7 @@ def text(groups: Sequence[Group], head: str) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes what has several lines as lines."""
+    """Dumper that writes multi-line strings as blocks and repeats shared values."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
         return True

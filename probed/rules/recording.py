@@ -1,7 +1,7 @@
-"""What is recorded for the alerts: what each location says of each check, and the error ratios.
+"""Recording rules for the alerts: the state of each check by location, and error ratios.
 
-Label sets are made small on purpose: an alert must not become another one because the daemon was
-started again under another `instance`.
+Label sets are small on purpose: an alert must keep its identity when the daemon restarts under
+another `instance`.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from collections.abc import Mapping, Sequence
 from probed.rules.model import Recording
 
 BRIDGE = "3m"
-"""So long a prober may be gone, as for a restart, before what it said last counts no more."""
+"""How long the last values of a prober count after it has gone, for example for a restart."""
 AT = "probed_check, probed_location"
 OF_INSTANCE = "job, instance"
 WINDOWS, DAYS = ("5m", "30m", "1h", "2h", "6h"), ("1d", "3d")
 DEFAULT_OBJECTIVE = 0.99
 KNOWN = ("severity", "service", "team", "impact", "runbook", "target", "probed_probe")
-"""What `probed_check_info` may tell of a check, where its configuration is not at hand."""
+"""Labels of `probed_check_info` that rules without a configuration use."""
 
 
 def located(expr: str) -> str:
-    """With the location of the prober: a label of `target_info`, not of each series."""
+    """Return the expression with `probed_location`, which is a label of `target_info` only."""
     return f"({expr})\n  * on ({OF_INSTANCE}) group_left (probed_location) probed:instance:location"
 
 
@@ -59,9 +59,9 @@ def checks(
     settings: Sequence[Mapping[str, str]] = (),
     objectives: Sequence[tuple[str, float]] = (),
 ) -> list[Recording]:
-    """What alerts on checks rest on. `settings` are the labels of each configured check, of the
-    names `labels`; `objectives` its name and objective.
-    """  # fmt: skip
+    """Return the recording rules that alerts on checks use. `settings` are the labels of each
+    configured check, with the names `labels`; `objectives` are its name and objective.
+    """
     known = _info(KNOWN)
     budget = f"group by (probed_check) (probed:check:info) * {_budget(DEFAULT_OBJECTIVE)}"
     if settings:
@@ -81,7 +81,8 @@ def checks(
         Recording("probed:check_interval:max",
                   f"max by (probed_check) ({_seen('probed_check_interval_seconds')})"),
         Recording("probed:check_up:location", _by_location("max", "probed_check_up")),
-        Recording("probed:check_held:location", _by_location("min", "probed_check_held")),
+        Recording("probed:check_suppressed:location",
+                  _by_location("min", "probed_check_suppressed")),
         Recording("probed:check_flapping:location", _by_location("min", "probed_check_flapping")),
         Recording("probed:check_outcome:location",
                   _by_location("min", "probed_check_outcome", "probed_outcome")),
@@ -91,7 +92,7 @@ def checks(
         _sum("probed:check_judged:sum", 'probed_outcome!="unknown"'),
         Recording(
             "probed:check_reasons:increase15m",
-            # A counter that appears at 1 has no increase: what was not there is counted as a whole.
+            # A counter that appears at 1 has no increase, so a new series counts as a whole.
             f"sum by ({AT}, probed_outcome, error_type) (\n"
             + located(f"(increase({reasons}[15m]) > 0 or ({reasons} unless {reasons} offset 15m))")
             + "\n)",
@@ -116,8 +117,8 @@ def _sum(name: str, which: str) -> Recording:
 
 
 def errors(windows: Sequence[str]) -> list[Recording]:
-    """Failed runs as a part of those that could be judged. The sums that are recorded were there at
-    0, so nothing that happened is missing in their rates.
+    """Return the share of failed runs among the judged ones, by window. The recorded sums start at
+    0, so their rates miss nothing.
     """
     return [
         Recording(
@@ -131,5 +132,5 @@ def errors(windows: Sequence[str]) -> list[Recording]:
 
 
 def _budget(objective: float) -> float:
-    """Without the digits that a difference of binary fractions brings along."""
+    """Return the error budget, without the rounding error of binary fractions."""
     return round(1 - objective, 12)

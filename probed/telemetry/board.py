@@ -127,7 +127,7 @@ class Board:
             self._checks[check.name] = row
         row.info = _describe(check)
         row.interval = float(check.interval)
-        row.held = (row.held or 0) if check.depends_on else None
+        row.suppressed = (row.suppressed or 0) if check.depends_on else None
         for measure in check.probe.declared.values():
             self._measured.begin(row, measure)
 
@@ -175,16 +175,16 @@ class Board:
         if result.measures or result.previous is not None:
             self._measured.take(row, result, ended)
 
-    def judge(self, name: str, state: CheckState, *, held: bool = False) -> None:
-        """Note what a check is said to be over time; `held` while one that it depends on fails."""
+    def judge(self, name: str, state: CheckState, *, suppressed: bool = False) -> None:
+        """Set the verdict of a check; `suppressed` while a check that it depends on is failing."""
         row = self._checks.get(name)
         if row is not None:
             row.up = _UP.get(state.verdict)
             row.failures = state.failed_streak
             row.last_success = state.last_success
             row.flapping = int(state.flapping)
-            if row.held is not None:
-                row.held = int(held)
+            if row.suppressed is not None:
+                row.suppressed = int(suppressed)
 
 
 def reason_of(result: Result) -> str:
@@ -285,7 +285,9 @@ _CELLS: dict[Measure, Any] = {
     c.LAST_RUN: lambda row: _optional(row.last_run),
     c.LAST_SUCCESS: lambda row: _optional(row.last_success),
     c.FLAPPING: lambda row: ((NO_LABELS, row.flapping),),
-    c.HELD: lambda row: _optional(row.held),
+    c.SUPPRESSED: lambda row: _optional(row.suppressed),
+    c.HELD: lambda row: _optional(row.suppressed),
     c.INTERVAL: lambda row: ((NO_LABELS, row.interval),),
 }
-_FLEETING = {c.INFO, c.UP, c.SUCCESS, c.OUTCOMES, c.PHASE_DURATION, c.LAST_SUCCESS, c.HELD}
+_FLEETING = {c.INFO, c.UP, c.SUCCESS, c.OUTCOMES, c.PHASE_DURATION, c.LAST_SUCCESS, c.SUPPRESSED,
+             c.HELD}  # fmt: skip

@@ -1,7 +1,7 @@
-"""Every metric that the daemon itself makes, and how OpenTelemetry names become Prometheus names.
+"""Catalogue of the daemon's metrics, and the translation of OpenTelemetry names to Prometheus names.
 
-What probe kinds measure is declared by their classes, under the same rules: seconds and bytes, no
-unit and no `_total` in a name, an empty unit for what is 0 or 1.
+Probe kinds declare their measures in their classes, by the same rules: seconds and bytes, no unit
+and no `_total` in a name, an empty unit for values of 0 and 1.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ def _check(
     )  # fmt: skip
 
 
-def _own(
+def _daemon(
     name: str, unit: str, text: str, *attributes: str, kind: MetricType = MetricType.GAUGE,
     buckets: tuple[float, ...] = (),
 ) -> Measure:  # fmt: skip
     return Measure(name, unit=unit, kind=kind, help=text, attributes=attributes, buckets=buckets)
 
 
-INFO = _check("info", "", "What is known of the check; always 1.",
+INFO = _check("info", "", "Description of the check; always 1.",
               "target", "severity", "runbook")  # fmt: skip
 UP = _check(
     "up",
@@ -54,87 +54,92 @@ UP = _check(
 SUCCESS = _check(
     "success",
     "",
-    "1 if the last run was ok or degraded, 0 if it failed; absent if it could not judge.",
+    "1 if the last run was ok or degraded, 0 if it failed; absent if it was unknown.",
 )
 OUTCOMES = _check("outcome", "", "1 for the outcome of the last run, 0 for the others.", OUTCOME)
 RUNS = _check("runs", "{run}", "Runs by outcome and, when not ok, by reason.", OUTCOME, ERROR_TYPE,
               kind=MetricType.COUNTER)  # fmt: skip
 UNCONFIRMED = _check("unconfirmed", "{run}",
-                     "First attempts that failed and that a confirmation did not confirm.",
+                     "Failed first attempts that the confirmation did not confirm.",
                      ERROR_TYPE, kind=MetricType.COUNTER)  # fmt: skip
 DURATION = _check(
-    "duration", "s", "How long runs took.", kind=MetricType.HISTOGRAM, buckets=DURATIONS
+    "duration", "s", "Duration of runs.", kind=MetricType.HISTOGRAM, buckets=DURATIONS
 )
-PHASE_DURATION = _check("phase.duration", "s", "How long each phase of the last run took.", PHASE)
-PHASE_TIME = _check("phase.time", "s", "How long phases of runs took.", PHASE,
+PHASE_DURATION = _check("phase.duration", "s", "Duration of each phase of the last run.", PHASE)
+PHASE_TIME = _check("phase.time", "s", "Duration of the phases of runs.", PHASE,
                     kind=MetricType.HISTOGRAM, buckets=DURATIONS)  # fmt: skip
-FAILURES = _check(
-    "consecutive.failures", "{failure}", "Failed runs since the last one that did not fail."
-)
-LAST_RUN = _check("last_run.timestamp", "s", "When the last run began, seconds since the epoch.")
+FAILURES = _check("consecutive.failures", "{failure}", "Failed runs in a row.")
+LAST_RUN = _check("last_run.timestamp", "s", "Start of the last run, seconds since the epoch.")
 LAST_SUCCESS = _check("last_success.timestamp", "s",
-                      "When the last run began that was ok or degraded, seconds since the epoch.")  # fmt: skip
-FLAPPING = _check("flapping", "", "1 while the outcome changes so often that the verdict is held.")
-HELD = _check("held", "", "1 while a check that this one depends on fails: its alert waits.")
-INTERVAL = _check("interval", "s", "How often the check is run.")
-
-LATENESS = _own("probed.scheduler.lateness", "s", "How much later than due runs were started.",
-                kind=MetricType.HISTOGRAM, buckets=DELAYS)  # fmt: skip
-MISSED = _own("probed.scheduler.missed", "{run}", "Runs that came due and were not started.", REASON,
-              kind=MetricType.COUNTER)  # fmt: skip
-RUNNING = _own("probed.scheduler.running", "{run}", "Runs that go on now.")
-WAITING = _own("probed.scheduler.waiting", "{run}", "Runs that are due and wait for a free place.")
-DRAINED = _own(
-    "probed.scheduler.drained", "", "1 while no runs are started, as `probed drain` asked."
+                      "Start of the last run that was ok or degraded, seconds since the epoch.")  # fmt: skip
+FLAPPING = _check(
+    "flapping", "", "1 while the outcome changes so often that the verdict is damped."
 )
-STATE_SAVES = _own("probed.state.saves", "{save}", "Attempts to keep the state of checks on disk.",
-                   RESULT, kind=MetricType.COUNTER)  # fmt: skip
-LOOP_LAG = _own("probed.loop.lag", "s", "How late the event loop woke a timer.",
+SUPPRESSED = _check(
+    "suppressed",
+    "",
+    "1 while a check that this one depends on is failing, so its alert is suppressed.",
+)
+HELD = _check("held", "", "Deprecated: the value of probed.check.suppressed.")
+INTERVAL = _check("interval", "s", "Interval between two runs.")
+
+LATENESS = _daemon("probed.scheduler.lateness", "s", "Delay between the time when runs were due and their start.",
                 kind=MetricType.HISTOGRAM, buckets=DELAYS)  # fmt: skip
-EXPORT_ITEMS = _own("probed.export.items", "{item}", "Spans and metric points by what became of them.",
+MISSED = _daemon("probed.scheduler.missed", "{run}", "Runs that came due and were not started.", REASON,
+              kind=MetricType.COUNTER)  # fmt: skip
+RUNNING = _daemon("probed.scheduler.running", "{run}", "Runs in progress.")
+WAITING = _daemon(
+    "probed.scheduler.waiting", "{run}", "Runs that are due and wait for the concurrency limit."
+)
+DRAINED = _daemon(
+    "probed.scheduler.drained", "", "1 while no runs are started because of `probed drain`."
+)
+STATE_SAVES = _daemon("probed.state.saves", "{save}", "Attempts to save the state of checks on disk.",
+                   RESULT, kind=MetricType.COUNTER)  # fmt: skip
+LOOP_LAG = _daemon("probed.loop.lag", "s", "Delay with which the event loop woke a timer.",
+                kind=MetricType.HISTOGRAM, buckets=DELAYS)  # fmt: skip
+EXPORT_ITEMS = _daemon("probed.export.items", "{item}", "Exported spans and metric points, by outcome.",
                     SIGNAL, RESULT, ERROR_TYPE, kind=MetricType.COUNTER)  # fmt: skip
-SPOOL_SIZE = _own("probed.export.spool.size", "By", "Encoded telemetry that waits to be sent.",
+SPOOL_SIZE = _daemon("probed.export.spool.size", "By", "Encoded telemetry in the spool.",
                   LANE)  # fmt: skip
-SPOOL_LIMIT = _own("probed.export.spool.limit", "By",
-                   "Room for it; some MiB where it is kept in memory, for want of a disk.", LANE)  # fmt: skip
-SPOOL_AGE = _own("probed.export.spool.oldest.age", "s", "How long the oldest of it has waited.",
+SPOOL_LIMIT = _daemon("probed.export.spool.limit", "By",
+                   "Size limit of the spool; some MiB where it is in memory because no disk is available.", LANE)  # fmt: skip
+SPOOL_AGE = _daemon("probed.export.spool.oldest.age", "s", "Age of the oldest telemetry in the spool.",
                  LANE)  # fmt: skip
-SPOOL_ERRORS = _own("probed.export.spool.errors", "{error}",
-                    "Times that the spool's disk began to fail.", LANE, kind=MetricType.COUNTER)  # fmt: skip
-RELOADS = _own("probed.config.reloads", "{reload}", "Attempts to load a changed configuration.", RESULT,
+SPOOL_ERRORS = _daemon("probed.export.spool.errors", "{error}",
+                    "Number of times that writing the spool started to fail.", LANE, kind=MetricType.COUNTER)  # fmt: skip
+RELOADS = _daemon("probed.config.reloads", "{reload}", "Attempts to load a changed configuration.", RESULT,
                kind=MetricType.COUNTER)  # fmt: skip
-RELOAD_SUCCESS = _own(
+RELOAD_SUCCESS = _daemon(
     "probed.config.last_reload.success",
     "",
     "1 if the last attempt to load the configuration succeeded.",
 )
-RELOAD_TIMESTAMP = _own("probed.config.last_reload.timestamp", "s",
-                        "When the configuration was last loaded, seconds since the epoch.")  # fmt: skip
-DROPPED = _own("probed.measure.dropped", "{value}",
-               "Values of measures that were dropped: too many attribute sets, not finite, or declared in two ways.",
+RELOAD_TIMESTAMP = _daemon("probed.config.last_reload.timestamp", "s",
+                        "Time of the last successful load of the configuration, seconds since the epoch.")  # fmt: skip
+DROPPED = _daemon("probed.measure.dropped", "{value}",
+               "Dropped values of measures: too many attribute sets, not finite, or conflicting declarations.",
                MEASURE, kind=MetricType.COUNTER)  # fmt: skip
-SHARD = _own(
+SHARD = _daemon(
     "probed.shard.info",
     "",
-    "The shard that this daemon runs; always 1.",
+    "Shard of this daemon; always 1.",
     "shard",
     "shards",
     "replicas",
 )
-BUILD = _own("probed.build.info", "", "The version that runs; always 1.", "version", "python")
-CPU_TIME = _own(
-    "process.cpu.time", "s", "Processor time used.", "cpu.mode", kind=MetricType.COUNTER
-)
-MEMORY = _own("process.memory.usage", "By", "Resident memory.")
-OPEN_FILES = _own("probed.process.open_files", "{file}", "Open file descriptors.")
-TASKS = _own("probed.loop.tasks", "{task}", "Tasks of the event loop.")
+BUILD = _daemon("probed.build.info", "", "Running version; always 1.", "version", "python")
+CPU_TIME = _daemon("process.cpu.time", "s", "CPU time used.", "cpu.mode", kind=MetricType.COUNTER)
+MEMORY = _daemon("process.memory.usage", "By", "Resident memory.")
+OPEN_FILES = _daemon("probed.process.open_files", "{file}", "Open file descriptors.")
+TASKS = _daemon("probed.loop.tasks", "{task}", "Tasks in the event loop.")
 
 CHECK_MEASURES = (INFO, UP, SUCCESS, OUTCOMES, RUNS, UNCONFIRMED, DURATION, PHASE_DURATION, PHASE_TIME,
-                  FAILURES, LAST_RUN, LAST_SUCCESS, FLAPPING, HELD, INTERVAL)  # fmt: skip
-OWN_MEASURES = (LATENESS, MISSED, RUNNING, WAITING, DRAINED, STATE_SAVES, LOOP_LAG, EXPORT_ITEMS,
+                  FAILURES, LAST_RUN, LAST_SUCCESS, FLAPPING, SUPPRESSED, HELD, INTERVAL)  # fmt: skip
+DAEMON_MEASURES = (LATENESS, MISSED, RUNNING, WAITING, DRAINED, STATE_SAVES, LOOP_LAG, EXPORT_ITEMS,
                 SPOOL_SIZE, SPOOL_LIMIT, SPOOL_AGE, SPOOL_ERRORS, RELOADS, RELOAD_SUCCESS,
                 RELOAD_TIMESTAMP, DROPPED, BUILD, CPU_TIME, MEMORY, OPEN_FILES, TASKS)  # fmt: skip
-CATALOGUE = (*CHECK_MEASURES, *OWN_MEASURES)
+CATALOGUE = (*CHECK_MEASURES, *DAEMON_MEASURES)
 
 _UNITS = {
     "": "", "1": "", "%": "percent", "d": "days", "h": "hours", "min": "minutes", "s": "seconds",
@@ -149,7 +154,7 @@ _NOT_LABEL = re.compile(r"[^a-zA-Z0-9]+")
 
 @lru_cache(maxsize=1024)
 def unit_words(unit: str) -> str:
-    """The words that a UCUM unit adds to a Prometheus name: `By/s` is `bytes_per_second`.
+    """Return the words that a UCUM unit adds to a Prometheus name: `By/s` is `bytes_per_second`.
 
     Source: OpenTelemetry specification, Prometheus and OpenMetrics compatibility. Unit `1` adds
     nothing here, where translators that add `_ratio` to gauges differ among themselves.
@@ -161,7 +166,7 @@ def unit_words(unit: str) -> str:
 
 @lru_cache(maxsize=1024)
 def family_name(name: str, unit: str = "") -> str:
-    """The Prometheus name without the suffixes of its samples (`_total`, `_bucket`, …).
+    """Return the Prometheus name without the suffixes of its samples (`_total`, `_bucket`, …).
 
     >>> family_name("probed.check.last_run.timestamp", "s")
     'probed_check_last_run_timestamp_seconds'
@@ -178,7 +183,7 @@ def family_name(name: str, unit: str = "") -> str:
 
 
 def prometheus_name(measure: Measure) -> str:
-    """The Prometheus name of a measure's samples; of a histogram, what its samples' begin with."""
+    """Return the Prometheus name of a measure's samples; for a histogram, their common prefix."""
     name = family_name(measure.name, measure.unit)
     if measure.kind is not MetricType.COUNTER:
         return name
@@ -187,6 +192,6 @@ def prometheus_name(measure: Measure) -> str:
 
 @lru_cache(maxsize=4096)
 def label_name(attribute: str) -> str:
-    """The Prometheus label of an attribute: `error.type` is `error_type`."""
+    """Return the Prometheus label of an attribute: `error.type` is `error_type`."""
     translated = _NOT_LABEL.sub("_", attribute).strip("_") or "_"
     return "key_" + translated if translated[0].isdigit() else translated

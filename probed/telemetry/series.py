@@ -136,9 +136,9 @@ class MetricFamily:
 class CheckRow:
     """All series of one check that do not depend on what its kind measures."""
 
-    __slots__ = ("bad", "created", "duration", "failures", "flapping", "generation", "held", "info", "interval", "labels",
+    __slots__ = ("bad", "created", "duration", "failures", "flapping", "generation", "info", "interval", "labels",
                  "last_run", "last_success", "measures", "name", "ok", "outcome", "pairs", "phase_times",
-                 "phases", "probe", "sent", "success", "unconfirmed", "up", "warned")  # fmt: skip
+                 "phases", "probe", "sent", "success", "suppressed", "unconfirmed", "up", "warned")  # fmt: skip
 
     def __init__(self, name: str, probe: str, created: float, buckets: int) -> None:
         common = Labels(((CHECK, name), (PROBE, probe)), taken=())
@@ -155,7 +155,7 @@ class CheckRow:
         self.outcome: str | None = None
         self.failures = 0
         self.flapping = 0
-        self.held: int | None = None
+        self.suppressed: int | None = None
         self.last_run: float | None = None
         self.last_success: float | None = None
         self.ok = 0

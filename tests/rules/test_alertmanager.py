@@ -37,7 +37,7 @@ def test_alertmanager_takes_it() -> None:
         (["severity=P1", "alertname=ProbedAbsent"], "page"),
         (["severity=P2", "alertname=ProbedCheckStale"], "tickets"),
         (["severity=P3", "alertname=ProbedConfigReloadFailed"], "backlog"),
-        (["severity=none", "alertname=ProbedCheckHeld"], "nobody"),
+        (["severity=none", "alertname=ProbedCheckSuppressed"], "nobody"),
         (["severity=none", "alertname=ProbedWatchdog"], "heartbeat"),
         (["alertname=FromElsewhere"], "tickets"),
     ],

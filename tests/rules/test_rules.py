@@ -217,7 +217,7 @@ def test_a_check_waits_until_what_it_depends_on_had_its_turn() -> None:
     assert "max_over_time(probed:check_up:location[2m10s])" in for_config(configured(CONFIG))
     slow = CONFIG.replace("    depends_on: [dns]", "    depends_on: [dns]\n    interval: 90s")
     # web: two good runs, and ten seconds
-    assert "max_over_time(probed:check_held:location[3m10s])" in for_config(configured(slow))
+    assert "max_over_time(probed:check_suppressed:location[3m10s])" in for_config(configured(slow))
     lazy = CONFIG.replace("interval: 2m", "interval: 2h")
     assert "max_over_time(probed:check_up:location[5m])" in for_config(configured(lazy))
     assert "max_over_time(probed:check_up:location[2m])" in generic()

@@ -240,7 +240,7 @@ def members(url: str) -> list[Any]:
 
 
 def suppressed(url: str) -> set[tuple[str, str]]:
-    """Alerts that are held back: their names and checks."""
+    """Return the names and checks of inhibited alerts."""
     found = json.loads(ask(f"{url}/api/v2/alerts?active=false&inhibited=true")[2])
     return {
         (alert["labels"]["alertname"], alert["labels"].get("probed_check", ""))
@@ -272,15 +272,15 @@ def test_people_are_told_once_also_when_an_alertmanager_dies(place: Place) -> No
     }  # fmt: skip
     notes = alert["annotations"]
     assert notes["summary"].endswith("/health) is down from fra")
-    assert "error.type connect.refused" in notes["description"]
-    assert "Last good run: 20" in notes["description"]
+    assert "Most frequent reason: connect.refused" in notes["description"]
+    assert "Last successful run: 20" in notes["description"]
     assert (notes["impact"], notes["runbook_url"]) == (
         "Nobody can buy.",
         "https://runbooks.example/gateway",
     )
-    # The page depends on the gateway: its alert is there, and held back.
+    # The page depends on the gateway, so its alert fires and is suppressed.
     for url in place.alertmanagers:
-        wait_until(lambda url=url: ("ProbedCheckDown", "page") in suppressed(url), "held back", 30)
+        wait_until(lambda url=url: ("ProbedCheckDown", "page") in suppressed(url), "suppressed", 30)
 
     # Who has told dies; who is left neither tells again nor forgets to say that it is over.
     place.alertmanagers.pop(first["externalURL"]).send_signal(signal.SIGKILL)

@@ -99,6 +99,24 @@ def test_up_is_the_verdict(board: Board, samples: Read, verdict: Verdict, up: fl
     assert seen("probed_check_last_success_timestamp_seconds") == 1000.5
 
 
+def test_a_check_with_dependencies_says_whether_its_alert_is_suppressed(
+    check: MakeCheck, board: Board, samples: Read
+) -> None:
+    """`probed_check_held` is the same under its old name, for one release."""
+    names = ("probed_check_suppressed", "probed_check_held")
+    assert [samples()(name) for name in names] == [None, None]
+    board.add(check(depends_on=("dns",)))
+    assert [samples()(name) for name in names] == [0, 0]
+    board.judge("mx", CheckState(Verdict.DOWN), suppressed=True)
+    assert [samples()(name) for name in names] == [1, 1]
+    board.add(check(depends_on=("dns", "gateway")))
+    assert [samples()(name) for name in names] == [1, 1], "a reload forgot it"
+    board.judge("mx", CheckState(Verdict.DOWN), suppressed=False)
+    assert [samples()(name) for name in names] == [0, 0]
+    board.add(check())
+    assert [samples()(name) for name in names] == [None, None]
+
+
 def test_durations_fall_into_buckets_that_include_their_bound(
     board: Board, result: MakeResult, samples: Read
 ) -> None:
