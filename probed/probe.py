@@ -78,6 +78,8 @@ class Probe(BaseModel, ABC):
     reasons: ClassVar[type[Reasons] | None] = None
     notes: ClassVar[str] = ""
     """What else `probed explain` says of the kind, such as the rights that it needs."""
+    hints: ClassVar[Mapping[str, str]] = {}
+    """By unknown keys that people write: what to write instead."""
     declared: ClassVar[Mapping[str, Measure]] = {}
 
     @classmethod

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from probed.config.shape import ANY, Shape
+from pydantic import BaseModel
+
+from probed.config.shape import ANY, Shape, fields_of
 
 if TYPE_CHECKING:
     from probed.config.source import Mark, Node
 
 
 class Place(NamedTuple):
-    """A node, its shape and path; `owner` is the mapping that holds it under `key`."""
+    """A node, its shape and path; `owner` is the mapping that holds it under `key`, and becomes one
+    of the `models`.
+    """
 
     node: Node
     shape: Shape
     path: str
     owner: Node | None = None
-    siblings: Mapping[str, Shape] = MappingProxyType({})
+    models: tuple[type[BaseModel], ...] = ()
     key: str = ""
     is_key: bool = False
 
@@ -36,6 +39,20 @@ class Place(NamedTuple):
     def written(self) -> Mapping[str, Node]:
         value = self.owner.value if self.owner is not None else None
         return value if isinstance(value, dict) else {}
+
+    @property
+    def siblings(self) -> Mapping[str, Shape]:
+        """The shapes of all keys that the owner may have."""
+        return fields_of(self.models)
+
+    @property
+    def hint(self) -> str | None:
+        """What to write instead of an unknown key, where a model of the owner says so."""
+        for model in self.models:
+            hints: Mapping[str, str] = getattr(model, "hints", {})
+            if self.key in hints:
+                return hints[self.key]
+        return None
 
     @property
     def write(self) -> str:
@@ -56,11 +73,11 @@ def locate(root: Place, loc: tuple[int | str, ...]) -> Place:
             if part in value:
                 node = value[part]
                 path = path if node.shared is None else node.shared.path
-                place = Place(node, inner, path, place.node, shape.fields, part)
+                place = Place(node, inner, path, place.node, shape.models, part)
             elif part == "[key]":
                 return place._replace(is_key=True)
             elif at == len(loc) - 1 and part in shape.fields:
-                return Place(place.node, inner, path, place.node, shape.fields, part)
+                return Place(place.node, inner, path, place.node, shape.models, part)
         elif isinstance(value, list) and isinstance(part, int) and part < len(value):
             node = value[part]
             path = f"{place.path}[{part}]" if node.shared is None else node.shared.path

@@ -230,11 +230,14 @@ class Values:
     def _unknown_key(self, place: Place, also_known: Iterable[str], kind: str) -> None:
         known = {**place.siblings, **dict.fromkeys(also_known, ANY)}
         free = [name for name in known if name not in place.written]
-        close = closest(place.key, free, 0.7) if self.hints else None
+        hint = place.hint
+        close = closest(place.key, free, 0.7) if self.hints and hint is None else None
         if close is None or known[close].secret or names_secret(close):
             # It may be the misspelt name of a secret.
             self.files.hide(place.node.start, place.node.end)
-        if close is not None:
+        if hint is not None:
+            remedy = hint
+        elif close is not None:
             remedy = f"did you mean `{close}`?"
         elif not free:
             remedy = "remove it"

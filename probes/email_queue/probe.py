@@ -158,10 +158,10 @@ class EmailQueueProbe(Probe):
 def _bound(
     run: Run, value: float, bounds: Depth | Growth, reason: Reasons, message: str, evidence: Any
 ) -> None:
-    for level, bound in ((Outcome.FAILED, bounds.failed), (Outcome.DEGRADED, bounds.degraded)):
-        if bound is not None and value > bound:
-            run.find(level, reason, f"{message}, more than {bound:g}.", evidence=evidence)
-            return
+    crossed = bounds.crossed(value)
+    if crossed is not None:
+        level, bound = crossed
+        run.find(level, reason, f"{message}, more than {bound:g}.", evidence=evidence)
 
 
 def _evidence(tally: Tally, growth: float | None) -> dict[str, Any]:

@@ -7,10 +7,12 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from probed import Duration, HostPort, Private, SecretStr, Settings, Tls
+from probed import Duration, HostPort, Private, SecretStr, Settings, Thresholds, Tls
 from probes.email_queue.tally import QUEUES
 
 Word = Annotated[str, Field(max_length=1024)]
+Count = Annotated[int, Field(ge=0)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Key = Annotated[str, Field(min_length=1, max_length=512)]
 _CODE = {"$where", "$function", "$accumulator"}
 """Operators of MongoDB that run programs."""
@@ -101,32 +103,28 @@ class Mongodb(Settings):
     """Speak TLS; `tls: {}` for the usual rules."""
 
 
-class Age(Settings):
+class Age(Thresholds):
     """How long mail may wait."""
 
     degraded: Duration | None = 900.0
-    """Waiting longer is `degraded`; null switches it off."""
+    """Waiting longer than this is `degraded`; null disables it."""
     failed: Duration | None = 3600.0
-    """Waiting longer is `failed`; null switches it off."""
+    """Waiting longer than this is `failed`; null disables it."""
     messages: Annotated[int, Field(ge=1)] = 1
-    """So many must wait longer: postfix keeps what nobody takes for five days. Only where the source
-    tells of each message.
+    """At least this many messages must be this old: postfix keeps undeliverable mail for five days.
+    It applies only where the source lists each message.
     """
 
 
-class Depth(Settings):
-    """How much mail may wait."""
+class Depth(Thresholds):
+    """How many messages may wait."""
 
-    degraded: Annotated[int, Field(ge=0)] | None = None
-    """More messages are `degraded`."""
-    failed: Annotated[int, Field(ge=0)] | None = None
-    """More messages are `failed`."""
+    degraded: Count | None = None
+    failed: Count | None = None
 
 
-class Growth(Settings):
-    """How fast the queue may grow, over the last runs."""
+class Growth(Thresholds):
+    """How fast the queue may grow over the last runs, in messages a minute."""
 
-    degraded: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    """More messages a minute are `degraded`."""
-    failed: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    """More messages a minute are `failed`."""
+    degraded: Rate | None = None
+    failed: Rate | None = None

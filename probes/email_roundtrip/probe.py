@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import anyio
 from pydantic import Field, model_validator
@@ -28,7 +28,7 @@ from probes.email_roundtrip.canary import HEADER, canary, family_of
 from probes.email_roundtrip.imap import Imap, Refused
 from probes.email_roundtrip.reasons import AllReasons, RoundtripReason
 from probes.email_roundtrip.results import METHODS, read_results
-from probes.email_roundtrip.settings import Mailbox, Results
+from probes.email_roundtrip.settings import Delivery, Mailbox, Results
 from probes.smtp.dialogue import Dialogue, Manner
 from probes.smtp.hold import Holds
 from probes.smtp.reasons import SmtpReason
@@ -46,6 +46,10 @@ class EmailRoundtripProbe(Probe):
     """Send a small marked mail by a relay, and find it in the mailbox that it must arrive in."""
 
     kind = "email_roundtrip"
+    hints: ClassVar[Mapping[str, str]] = {
+        "within": "write `delivery: {failed: …}`",
+        "degraded": "write `delivery: {degraded: …}`",
+    }
     reasons = AllReasons
 
     relay: Relay
@@ -64,10 +68,8 @@ class EmailRoundtripProbe(Probe):
     """How certificates are judged, the relay's and the mailbox's."""
     certificate: CertificateAge = CertificateAge()
     """How long certificates must still be good for."""
-    within: Duration = 60.0
-    """How long the mail may take to arrive; and no longer than the check's `timeout` leaves."""
-    degraded: Duration | None = 15.0
-    """Taking longer is `degraded`; null switches it off."""
+    delivery: Delivery = Delivery()
+    """How long the mail may take to arrive."""
     poll: Annotated[Duration, Field(ge=0.02, le=60)] = 1.0
     """How often the mailbox is looked at."""
     results: Results | None = None
@@ -212,7 +214,7 @@ class EmailRoundtripProbe(Probe):
     async def _find(self, run: Run, imap: Imap, token: str, accepted: float) -> tuple[str, int]:  # noqa: RET503  # it fails
         """The folder in which it was found, and its UID."""
         left = run.timeout - (accepted - run.started)
-        patience = min(self.within, left - min(0.1 * run.timeout, 0.5))
+        patience = min(self.delivery.failed, left - min(0.1 * run.timeout, 0.5))
         criteria = f'HEADER {HEADER} "{token}"'.encode()
         with run.phase("search"):
             with anyio.move_on_after(max(0.0, patience)):
@@ -234,8 +236,8 @@ class EmailRoundtripProbe(Probe):
         run.measure("probed.email_roundtrip.junk", float(junk))
         if junk:
             run.degraded(RoundtripReason.JUNK, evidence={"folder": folder})
-        if self.degraded is not None and took > self.degraded:
-            bound = format_duration(self.degraded)
+        if self.delivery.degraded is not None and took > self.delivery.degraded:
+            bound = format_duration(self.delivery.degraded)
             run.degraded(
                 RoundtripReason.SLOW, f"The mail took {took:.1f} s to arrive, more than {bound}."
             )

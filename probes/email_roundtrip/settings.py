@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from probed import HostPort, Private, SecretStr, Settings
+from probed import Duration, HostPort, Private, SecretStr, Settings, Thresholds
 
 _PORTS = {"implicit": 993, "starttls": 143, "none": 143}
 Result = Literal["pass", "fail", "softfail", "neutral", "none", "temperror", "permerror", "policy"]
@@ -22,6 +22,15 @@ def _folder(name: str) -> str:
 
 
 Folder = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_folder)]
+
+
+class Delivery(Thresholds):
+    """How long the mail may take to arrive."""
+
+    degraded: Duration | None = 15.0
+    """Taking longer than this is `degraded`; null disables it."""
+    failed: Duration = 60.0
+    """A mail that has not arrived after this time is `failed`, or after what the `timeout` leaves."""
 
 
 class Mailbox(Settings):

@@ -123,17 +123,15 @@ def pools(
     for c in document.components if document is not None else ():
         if c.kind is ComponentKind.POOL and c.observed is not None and c.limit is not None:
             found.setdefault(c.path, (c.observed, c.limit))
-    bounds = health.utilization
     full: dict[Outcome, dict[str, str]] = {Outcome.FAILED: {}, Outcome.DEGRADED: {}}
     limited = {name: (used, limit) for name, (used, limit) in found.items() if limit > 0}
     for number, (name, (used, limit)) in enumerate(limited.items()):
         part = used / limit
         if number < SERIES and 0 <= part < math.inf:
             run.measure("probed.gateway.pool.utilization", part, {"pool": name})
-        if bounds.failed is not None and part >= bounds.failed:
-            full[Outcome.FAILED][name] = f"{used:g} of {limit:g}"
-        elif bounds.degraded is not None and part >= bounds.degraded:
-            full[Outcome.DEGRADED][name] = f"{used:g} of {limit:g}"
+        crossed = health.utilization.crossed(part)
+        if crossed is not None:
+            full[crossed[0]][name] = f"{used:g} of {limit:g}"
     for level, names in full.items():
         if names:
             listed = ", ".join(f"{name} ({said})" for name, said in list(names.items())[:NAMED])

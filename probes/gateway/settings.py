@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
     BeforeValidator,
@@ -16,7 +16,17 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from probed import Latency, Request, SecretStr, Settings, Tls, Url, check_header
+from probed import (
+    Direction,
+    Latency,
+    Request,
+    SecretStr,
+    Settings,
+    Thresholds,
+    Tls,
+    Url,
+    check_header,
+)
 from probes.gateway.health import Format, Mapped
 from probes.gateway.paths import SinglePath
 
@@ -60,6 +70,7 @@ Statuses = Annotated[
 ]  # fmt: skip
 """Expected statuses: a list of `204` and `200-299`."""
 
+Share = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Headers = Annotated[dict[str, SecretStr], Field(max_length=50)]
 
 
@@ -81,13 +92,15 @@ class PoolPlace(Settings):
     """Where the number that there is stands."""
 
 
-class Utilization(Settings):
-    """How much of a pool may be in use, as a part of what there is."""
+class Utilization(Thresholds):
+    """How much of a pool may be in use, as a part of its size."""
 
-    degraded: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = 0.8
-    """So much and more is `degraded`; null switches it off."""
-    failed: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = 1.0
-    """So much and more is `failed`; null switches it off."""
+    direction: ClassVar[Direction] = "at_least"
+
+    degraded: Share | None = 0.8
+    """This part or more is `degraded`; null disables it."""
+    failed: Share | None = 1.0
+    """This part or more is `failed`; null disables it."""
 
 
 class Health(Settings):

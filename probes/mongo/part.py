@@ -6,9 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from probed import HostPort, Measure, Outcome, ProbeError, Reasons, Recorder, Run
+from probed import HostPort, Measure, Outcome, ProbeError, Reasons, Recorder, Run, Thresholds
 from probes.mongo.reading import Document, documents
-from probes.mongo.settings import Bounds, Lag, Longest
 
 NOTHING: Mapping[str, Any] = {}
 
@@ -95,19 +94,16 @@ class Part:
     def judge(
         self,
         value: float,
-        bounds: Bounds | Longest | Lag,
+        bounds: Thresholds,
         reason: Reasons,
         tell: Callable[[float], str],
         evidence: Mapping[str, Any] = NOTHING,
     ) -> None:
         """Find the reason where the value is above a bound; `tell` is given the bound."""
-        for level, bound in (
-            (Outcome.FAILED, bounds.failed_above),
-            (Outcome.DEGRADED, bounds.degraded_above),
-        ):
-            if bound is not None and value > bound:
-                self.find(level, reason, tell(bound), evidence)
-                return
+        crossed = bounds.crossed(value)
+        if crossed is not None:
+            level, bound = crossed
+            self.find(level, reason, tell(bound), evidence)
 
     def flush(self, soften: Callable[[Outcome, Reasons], Outcome]) -> None:
         """Hand over what was found."""

@@ -222,8 +222,7 @@ class SlowOps:
             recent.append((hi, slow))
         self._memory["recent"] = [list(each) for each in recent[-SEEN:]]
         total = sum(number for _, number in recent)
-        bounds = (self._bounds.degraded_above, self._bounds.failed_above)
-        if not any(bound is not None and total > bound for bound in bounds):
+        if self._bounds.crossed(total) is None:
             return
         begin = min([lo, hi - RECENT_MS]) if slow else hi - RECENT_MS
         call = shapes(self._database, begin, hi, self._slow_ms)

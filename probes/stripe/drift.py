@@ -81,15 +81,15 @@ def _judge_lag(step: Step, drift: Drift, processed: Processed, newest: Event | N
     if processed.last is not None:
         lag = max(0.0, newest.created - processed.last)
     step.measure("probed.stripe.sync.lag", lag)
-    level = drift.lag.level(lag)
-    if level is None:
+    crossed = drift.lag.crossed(lag)
+    if crossed is None:
         return
     if processed.last is None:
         message = "The application has processed no event, though Stripe has had some."
     else:
         message = f"The application is {span(lag)} behind Stripe's newest event, {newest.type}."
     evidence = {"event": newest.id, "created": newest.created, "processed": processed.last}
-    step.find(level, StripeReason.SYNC_LAG, message, evidence)
+    step.find(crossed[0], StripeReason.SYNC_LAG, message, evidence)
 
 
 async def _judge_count(step: Step, drift: Drift, api: Api, ours: float) -> None:
@@ -102,7 +102,8 @@ async def _judge_count(step: Step, drift: Drift, api: Api, ours: float) -> None:
         return
     difference = ours - theirs
     step.measure("probed.stripe.sync.difference", difference)
-    level = drift.count.level(abs(difference) / max(theirs, 1))
-    if level is not None:
+    crossed = drift.count.crossed(abs(difference) / max(theirs, 1))
+    if crossed is not None:
         message = f"The application counts {ours:.0f} active subscriptions, Stripe {theirs}."
-        step.find(level, StripeReason.SYNC_DRIFT, message, {"application": ours, "stripe": theirs})
+        evidence = {"application": ours, "stripe": theirs}
+        step.find(crossed[0], StripeReason.SYNC_DRIFT, message, evidence)

@@ -128,12 +128,10 @@ async def deliveries(step: Step, probe: StripeProbe, api: Api, memory: Memory) -
 
 def _judge(step: Step, probe: StripeProbe, found: list[Event], least: str, others: int) -> None:
     settings, count = probe.events, len(found)
-    if settings.failed is not None and count >= settings.failed:
-        level = Outcome.FAILED
-    elif settings.degraded is not None and count >= settings.degraded:
-        level = Outcome.DEGRADED
-    else:
+    crossed = settings.crossed(count)
+    if crossed is None:
         return
+    level, _ = crossed
     age = span(step.now - found[-1].created)
     types = Counter(event.type for event in found).most_common(SHOWN)
     told = ", ".join(f"{kind} ({number})" for kind, number in types)

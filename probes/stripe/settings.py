@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self, TypeAlias
+from typing import Annotated, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import (
     BeforeValidator,
@@ -15,7 +15,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from probed import Duration, Latency, Outcome, SecretStr, Settings, Tls, Url
+from probed import Direction, Duration, Latency, SecretStr, Settings, Thresholds, Tls, Url
 from probes.gateway.paths import SinglePath
 from probes.gateway.settings import sendable
 
@@ -27,6 +27,7 @@ _KEY = re.compile(r"(sk|rk|pk)_(live|test)_\w+\Z", re.ASCII)
 EventType = Annotated[str, Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)*$", max_length=100)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 FieldPath = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.]*$", max_length=100)]
+Count = Annotated[int, Field(ge=1)]
 Cadence = Annotated[Duration, Field(ge=1, le=7 * DAY)]
 
 
@@ -48,12 +49,10 @@ class Steps(Settings):
 
 
 class Slow(Latency):
-    """How long an answer of Stripe's, or of our endpoint, may take to begin."""
+    """How long a response from Stripe, or from our endpoint, may take to begin."""
 
     degraded: Duration | None = 2.0
-    """More than this is `degraded`; null switches it off."""
     failed: Duration | None = 10.0
-    """More than this is `failed`; null switches it off."""
 
 
 class Webhook(Settings):
@@ -98,15 +97,17 @@ class Webhook(Settings):
         return self.registered or self.url
 
 
-class Events(Settings):
-    """What is asked of the events, and how many undelivered ones are too many."""
+class Events(Thresholds):
+    """Which events are read, and how many undelivered ones are too many."""
 
+    direction: ClassVar[Direction] = "at_least"
+
+    degraded: Count | None = 1
+    """This many undelivered events or more are `degraded`; null disables it."""
+    failed: Count | None = 10
+    """This many undelivered events or more are `failed`; null disables it."""
     grace: Annotated[Duration, Field(ge=0, le=DAY)] = 300.0
     """Events younger than this may still be on their way."""
-    degraded: Annotated[int, Field(ge=1)] | None = 1
-    """So many undelivered events and more are `degraded`; null switches it off."""
-    failed: Annotated[int, Field(ge=1)] | None = 10
-    """So many and more are `failed`; null switches it off."""
     lookback: Annotated[Duration, Field(ge=HOUR, le=30 * DAY)] = 7 * DAY
     """How far back to look; Stripe keeps events for 30 days."""
     max_pages: Annotated[int, Field(ge=1, le=10)] = 3
@@ -145,30 +146,14 @@ class Lag(Latency):
     """How far the application may be behind Stripe's newest event."""
 
     degraded: Duration | None = 300.0
-    """More than this is `degraded`; null switches it off."""
     failed: Duration | None = 1800.0
-    """More than this is `failed`; null switches it off."""
-
-    def level(self, value: float) -> Outcome | None:
-        return _level(value, self.degraded, self.failed)
 
 
-class Tolerance(Settings):
+class Tolerance(Thresholds):
     """How much the application's count may differ, as a part of Stripe's."""
 
     degraded: Part | None = 0.005
-    """More than this is `degraded`; null switches it off."""
     failed: Part | None = 0.02
-    """More than this is `failed`; null switches it off."""
-
-    def level(self, value: float) -> Outcome | None:
-        return _level(value, self.degraded, self.failed)
-
-
-def _level(value: float, degraded: float | None, failed: float | None) -> Outcome | None:
-    if failed is not None and value > failed:
-        return Outcome.FAILED
-    return Outcome.DEGRADED if degraded is not None and value > degraded else None
 
 
 class HttpSource(Settings):

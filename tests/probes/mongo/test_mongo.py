@@ -87,7 +87,7 @@ async def test_connections_nearly_used_up_have_failed(serve_mongo: Make, persona
     assert (result.outcome, reasons(result)) == (Outcome.FAILED, {"mongo.connections"})
     assert "97%" in result.why
     assert measured(result, "probed.mongodb.connection.utilization") == pytest.approx(0.97)
-    own = {"degraded_above": 0.98, "failed_above": 0.99}
+    own = {"degraded": 0.98, "failed": 0.99}
     assert (await ask(serve_mongo(**persona("crowded")), connections=own)).outcome is Outcome.OK
 
 

@@ -85,8 +85,8 @@ def test_what_is_wrong_with_it_is_said_and_nothing_of_it_repeated(text: str, why
         ({"uri": "mongodb://u:p@db/", "username": "x", "password": "y"}, "in uri already"),
         ({"uri": "mongodb://db/?tlsCAFile=/x", "tls": {}}, "one place"),
         ({"host": "db", "databases": ["a.b"]}, "databases"),
-        ({"host": "db", "connections": {"degraded_above": 0.9, "failed_above": 0.5}}, "less than"),
-        ({"host": "db", "connections": {"degraded_above": 80}}, "less than or equal to 1"),
+        ({"host": "db", "connections": {"degraded": 0.9, "failed": 0.5}}, "less than"),
+        ({"host": "db", "connections": {"degraded": 80}}, "less than or equal to 1"),
     ],
 )
 def test_settings_that_cannot_be_meant(settings: dict[str, Any], why: str) -> None:

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.anyio
 Make = Callable[..., Any]
 BEGIN = datetime(2026, 11, 23, 12, tzinfo=UTC)
 ON = [["shop", {"profile": 1, "slowms": 100}]]
-QUIET = {"degraded_above": None}
+QUIET = {"degraded": None}
 
 
 def at(seconds: float) -> datetime:

@@ -89,13 +89,13 @@ async def test_a_mail_among_the_junk(mail: Any) -> None:
 
 
 async def test_a_mail_that_does_not_arrive(mail: Any) -> None:
-    result = await run(mail, rcpt="canary+Elsewhere@probed.test", within="1s")
+    result = await run(mail, rcpt="canary+Elsewhere@probed.test", delivery={"failed": "1s"})
     assert found(result) == [("failed", "roundtrip.not_arrived")]
     assert "within 1s" in result.findings[0].message
 
 
 async def test_a_mail_that_takes_too_long(mail: Any) -> None:
-    result = await run(mail, degraded="1ms")
+    result = await run(mail, delivery={"degraded": "1ms"})
     assert found(result) == [("degraded", "roundtrip.slow")]
 
 
