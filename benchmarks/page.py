@@ -103,7 +103,7 @@ def _history(runs: int) -> History:
             failed = not (number + run) % 10
             findings = (Finding(Outcome.FAILED, Reason.CONNECT_REFUSED, "no"),) if failed else ()
             outcome = Outcome.FAILED if failed else Outcome.OK
-            history.take(
+            history.apply(
                 Result(
                     check.check.name,
                     "gateway",

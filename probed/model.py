@@ -152,13 +152,33 @@ class Result(NamedTuple):
 
 
 class Transition(NamedTuple):
-    """A change of verdict, and the Result that caused it. `at` is seconds since the epoch; `held_by`
-    are the failing checks that it depends on: its alert waits for them.
+    """A change of a check's verdict, as it is stored. `at` is seconds since the epoch; reason, message
+    and trace id are those of the run that caused it. `suppressed_by` names the failing dependencies
+    that suppressed its alert then.
     """
 
     check: str
     old: Verdict
     new: Verdict
     at: float
-    result: Result
-    held_by: tuple[str, ...] = ()
+    reason: str | None
+    message: str | None
+    trace_id: str
+    suppressed_by: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls, result: Result, old: Verdict, new: Verdict, suppressed_by: tuple[str, ...] = ()
+    ) -> Transition:
+        """Return the transition that this result caused."""
+        worst = result.worst
+        return cls(
+            result.check,
+            old,
+            new,
+            result.started_at + result.duration_s,
+            None if worst is None else str(worst.reason),
+            None if worst is None else worst.message,
+            result.trace_id,
+            suppressed_by,
+        )

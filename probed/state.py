@@ -1,4 +1,4 @@
-"""(CheckState, Result) -> (CheckState, Transition?). Pure: what time it is stands in the Result."""
+"""(CheckState, Result) -> (CheckState, Transition?). Pure: the time comes from the Result."""
 
 from __future__ import annotations
 
@@ -7,15 +7,13 @@ from dataclasses import dataclass, replace
 from probed.model import Outcome, Result, Transition, Verdict
 
 WINDOW, FLAPS, CALM = 20, 7, 8
-"""A check flaps from so many (7) changes of the outcome among the last 20 runs on, and until there
-was none in so many (8) runs.
-"""
+"""A check is flapping once its outcome changed 7 times in 20 runs, until it has not changed in 8 runs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """How many runs in a row change the verdict for the worse, and how many for the better; and
-    whether the verdict of a check that flaps is held.
+    """Runs in a row that make the verdict worse, and better; `damped`: a flapping check stays at
+    least degraded.
     """
 
     fail_after: int = 2
@@ -28,10 +26,10 @@ _ORDER = (Verdict.UP, Verdict.DEGRADED, Verdict.DOWN)
 
 @dataclass(frozen=True, slots=True)
 class CheckState:
-    """What is known of a check over time. Times are seconds since the epoch.
+    """The state of a check over time. Times are seconds since the epoch.
 
-    Streaks count runs in a row that were `failed`; `failed` or `degraded`; not `failed`; `ok`; and
-    `unknown`. A run that could not be judged leaves the other streaks as they are.
+    Streaks count runs in a row; an `unknown` run leaves all but `unknown_streak` as they are.
+    `changes` has a bit for each of the last 20 runs, the latest lowest: 1 where the outcome changed.
     """
 
     verdict: Verdict = Verdict.PENDING
@@ -49,23 +47,22 @@ class CheckState:
 
     @property
     def healthy(self) -> bool:
-        """Known to be well: traces of its good runs may be left out."""
+        """Whether the check is known to be well: traces of its ok runs may be sampled."""
         return self.verdict is Verdict.UP and not self.not_ok_streak and not self.unknown_streak
 
 
 def advance(
     state: CheckState, result: Result, thresholds: Thresholds
 ) -> tuple[CheckState, Transition | None]:
-    """The state after the result, and the transition if the verdict has changed."""
+    """Return the state after the result, and the transition if the verdict changed."""
     counted = _count(state, result, thresholds)
     verdict = _verdict(counted, thresholds)
     if counted.flapping and verdict in _ORDER and state.verdict in _ORDER:
         verdict = max(verdict, state.verdict, Verdict.DEGRADED, key=_ORDER.index)
     if verdict is state.verdict:
         return counted, None
-    at = result.started_at + result.duration_s
-    changed = replace(counted, verdict=verdict, since=at)
-    return changed, Transition(result.check, state.verdict, verdict, at, result)
+    transition = Transition.of(result, state.verdict, verdict)
+    return replace(counted, verdict=verdict, since=transition.at), transition
 
 
 def _count(state: CheckState, result: Result, thresholds: Thresholds) -> CheckState:
@@ -98,8 +95,8 @@ def _flaps(changes: int, *, flapping: bool) -> bool:
 
 
 def _verdict(state: CheckState, thresholds: Thresholds) -> Verdict:
-    """Going down and coming back take their number of runs in a row; `unknown` never counts as
-    down, and what is down stays so until it is seen to be better.
+    """Return the verdict. Going down and recovering each take their number of runs in a row;
+    `unknown` never counts as down, and a check that is down stays down until it is seen to recover.
     """
     now = state.verdict
     if state.unknown_streak:

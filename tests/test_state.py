@@ -110,7 +110,9 @@ def test_a_transition_says_what_was_what_is_when_and_because_of_what() -> None:
     assert none is None
     cause = result(Outcome.FAILED, at=30.0)
     after, transition = advance(state, cause, Thresholds(2, 2))
-    assert transition == Transition("web", Verdict.UP, Verdict.DOWN, 30.5, cause)
+    assert transition == Transition.of(cause, Verdict.UP, Verdict.DOWN)
+    assert transition is not None
+    assert (transition.check, transition.at, transition.trace_id) == ("web", 30.5, cause.trace_id)
     assert after.since == 30.5
 
 

@@ -122,7 +122,7 @@ async def test_no_sign_of_life_while_no_runs_are_started(
         assert (await told.next())["WATCHDOG"] == "1"
         while not told.silent():
             await told.next()
-        monkeypatch.setattr(type(app.scheduler), "overdue", lambda _: 60.0)
+        monkeypatch.setattr(type(app.monitor.scheduler), "overdue", lambda _: 60.0)
         await clock.advance(10)
         assert told.silent()
         app.stop()

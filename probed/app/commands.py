@@ -1,33 +1,63 @@
-"""What the control socket can be asked for. Each command takes a request and gives an answer."""
+"""The commands of the control socket. Each takes a request and returns an answer, both JSON."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import anyio
 
-from probed.config import ConfigError, select
+from probed.app.reload import Reloaded
+from probed.clock import Clock
+from probed.config import Config, ConfigError, select
 from probed.control.server import Handler
-from probed.engine.history import CheckHistory
+from probed.documents import result_document, timestamp
+from probed.engine.documents import state_document
+from probed.engine.history import History
 from probed.fields import parse_duration
-from probed.model import Outcome, Result, Verdict
-from probed.output import FORMATS, Report, Style, render, timestamp
+from probed.model import Result, Verdict
 from probed.registry import RegistryError
 
-if TYPE_CHECKING:
-    from probed.app.daemon import App
-
 RUN_SECONDS = 600.0
-"""Seconds after which a client that asked for runs is told what there is."""
+"""Seconds after which a client that asked for runs gets the results that there are."""
+
+
+class Checks(Protocol):
+    """The checks of the daemon, as the commands need them."""
+
+    @property
+    def config(self) -> Config: ...
+    @property
+    def history(self) -> History: ...
+    @property
+    def drained(self) -> bool: ...
+
+    def drain(self, *, active: bool, seconds: float | None = None) -> None: ...
+    async def now(self, name: str) -> Result | None: ...
+
+
+class Reload(Protocol):
+    """Reloading, as the commands need it."""
+
+    async def reload(self) -> Reloaded: ...
+    async def compare(self) -> list[str]: ...
 
 
 class Commands:
     """The handlers by their names."""
 
-    def __init__(self, app: App) -> None:
-        self._app = app
+    def __init__(
+        self,
+        checks: Checks,
+        reloader: Reload,
+        status: Callable[[], Mapping[str, Any]],
+        clock: Clock,
+    ) -> None:
+        self._checks = checks
+        self._reloader = reloader
+        self._status = status
+        self._clock = clock
         self.handlers: Mapping[str, Handler] = {
             "status": self.status,
             "reload": self.reload,
@@ -37,82 +67,69 @@ class Commands:
         }
 
     async def status(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The daemon, and each check that is not up."""
-        entries = [entry for entry in self._app.history.checks.values() if entry.check.enabled]
+        """Return the daemon's state, and in `not_up` that of each check that is not up."""
+        entries = [entry for entry in self._checks.history.checks.values() if entry.check.enabled]
         return {
-            **self._app.status(),
-            "not_up": [_brief(e) for e in entries if e.state.verdict is not Verdict.UP],
+            **self._status(),
+            "not_up": [state_document(e) for e in entries if e.state.verdict is not Verdict.UP],
         }
 
     async def reload(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
-        """`ok`, and in `lines` what has changed or what is wrong."""
-        reloaded = await self._app.reloader.reload()
+        """Reload. Return `ok`, and in `lines` what has changed or what is wrong."""
+        reloaded = await self._reloader.reload()
         return {"ok": reloaded.ok, "lines": reloaded.lines}
 
     async def diff(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
-        """In `lines` what a reload would change."""
+        """Return in `lines` what a reload would change."""
         try:
-            return {"lines": await self._app.reloader.compare()}
+            return {"lines": await self._reloader.compare()}
         except (ConfigError, RegistryError, OSError) as error:
             raise ValueError(str(error)) from None
 
     async def drain(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Start no runs, for a `duration` if it says so; with `end`, start them again."""
+        """Start no runs, for a `duration` if one is given; with `end`, start them again."""
         duration = request.get("duration")
         seconds = None if duration is None else parse_duration(str(duration))
-        self._app.drain(active=not request.get("end"), seconds=seconds)
-        return {"drained": self._app.scheduler.drained}
+        self._checks.drain(active=not request.get("end"), seconds=seconds)
+        return {"drained": self._checks.drained}
 
     async def check(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Run checks now; `rendered` has their results in each of the `formats` that were asked for,
-        and `outcome` the worst.
+        """Run checks now. Return the documents of their `results`, those that were `cancelled`, and in
+        `places` file and line of each check.
         """
-        app = self._app
-        formats = _names(request, "formats") or ["json"]
-        for name in formats:
-            if name not in FORMATS:
-                raise ValueError(f"there is no output format {name!r}")
         chosen = select(
-            app.config, _names(request, "names"), tags=_names(request, "tags"),
+            self._checks.config,
+            _names(request, "names"),
+            tags=_names(request, "tags"),
             everything=bool(request.get("all")),
-        )  # fmt: skip
+        )
         disabled = [check.name for check in chosen.checks if not check.enabled]
         if disabled:
             raise ValueError(f"disabled, the daemon does not run it: {', '.join(disabled)}")
-        started_at, begun = app.clock.time(), time.monotonic()
-        before = {check.name: _last(app, check.name) for check in chosen.checks}
+        started_at, begun = self._clock.time(), time.monotonic()
+        found: dict[str, Result | None] = {check.name: None for check in chosen.checks}
+
+        async def run(name: str) -> None:
+            found[name] = await self._checks.now(name)
+
         with anyio.move_on_after(RUN_SECONDS):
             async with anyio.create_task_group() as tasks:
-                for check in chosen.checks:
-                    tasks.start_soon(app.scheduler.now, check.name)
-        results = [
-            result
-            for check in chosen.checks
-            if (result := _last(app, check.name)) is not None and result is not before[check.name]
-        ]
+                for name in found:
+                    tasks.start_soon(run, name)
+        results = [result for result in found.values() if result is not None]
         if not results:
             raise ValueError("nothing was run: the daemon is drained")
-        report = Report(
-            results,
-            started_at,
-            time.monotonic() - begun,
-            {
-                check.name: (check.position.file, check.position.line)
+        return {
+            "warning": chosen.warning,
+            "started_at": timestamp(started_at),
+            "duration_s": round(time.monotonic() - begun, 6),
+            "results": [result_document(result) for result in results],
+            "cancelled": [name for name, result in found.items() if result is None],
+            "places": {
+                check.name: [check.position.file, check.position.line]
                 for check in chosen.checks
                 if check.position is not None
             },
-        )
-        style = Style(
-            colour=bool(request.get("colour")),
-            unicode=bool(request.get("unicode", True)),
-            verbose=bool(request.get("verbose")),
-            name_width=min(40, max(len(result.check) for result in results)),
-        )
-        outcome = report.outcome if len(results) == len(chosen.checks) else Outcome.UNKNOWN
-        return {
-            "outcome": outcome.value,
-            "warning": chosen.warning,
-            "rendered": {name: render(name, report, style) for name in formats},
         }
 
 
@@ -121,23 +138,3 @@ def _names(request: Mapping[str, Any], key: str) -> Sequence[str]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise ValueError(f"{key} must be a list of names")
     return value
-
-
-def _last(app: App, name: str) -> Result | None:
-    entry = app.history.checks.get(name)
-    return None if entry is None else entry.last
-
-
-def _brief(entry: CheckHistory) -> Mapping[str, Any]:
-    state, last = entry.state, entry.last
-    worst = None if last is None else last.worst
-    return {
-        "check": entry.check.name,
-        "verdict": state.verdict.value,
-        "since": timestamp(state.since) if state.since else None,
-        "severity": entry.check.severity.value,
-        "flapping": state.flapping,
-        "held_by": list(entry.held_by),
-        "reason": None if worst is None else str(worst.reason),
-        "message": None if worst is None else worst.message,
-    }

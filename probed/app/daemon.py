@@ -1,74 +1,63 @@
-"""The composition root: builds all parts, runs them in one task group, stops them in bounded time."""
+"""The composition root: builds all parts, starts them, serves, and stops them in bounded time."""
 
 from __future__ import annotations
 
 import gc
-import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import anyio
 from anyio import to_thread
 from anyio.abc import TaskStatus
 
 from probed.app.commands import Commands
-from probed.app.pages import access_of, page_of
+from probed.app.log import log_event
+from probed.app.pages import Pages
 from probed.app.reload import Reloader
+from probed.app.saving import Saver
+from probed.app.status import Status
 from probed.clock import Clock, SystemClock
-from probed.config import Check, Config
+from probed.config import Config
 from probed.control.server import ControlServer
 from probed.control.server import bind as bind_control
-from probed.engine.history import History
-from probed.engine.references import References
-from probed.engine.runner import Runner
-from probed.engine.schedule import Limits, Scheduler
+from probed.engine.executor import Executor
+from probed.engine.monitor import Monitor
 from probed.engine.shard import Shard
-from probed.model import Result, Transition, Verdict
+from probed.events import Subscriber
+from probed.model import Transition
 from probed.net import Network
 from probed.net.pool import ConnectionPool
-from probed.output import result_document, timestamp
-from probed.state import CheckState
-from probed.store.checks import Store, state_folder
+from probed.store.checks import SavedCheck, Store, state_folder
 from probed.systemd import Notifier
-from probed.telemetry import Pipeline
+from probed.telemetry import Pipeline, TelemetrySubscriber
 from probed.version import __version__
-from probed.web import Listener, api_app, bind, telemetry_app
+from probed.web import Hub, Listener, bind, telemetry_app
 
-log = logging.getLogger("probed")
-
-STUCK_AFTER = 15.0
-"""Seconds that the scheduler may be overdue before the daemon counts as not alive."""
 DRAIN_SECONDS = 2.5
-"""Seconds that handing over the last telemetry may take; with what else there is to do, the end
-comes within 3 s.
+"""Seconds that handing over the last telemetry may take; with what else there is to do, the shutdown
+takes at most 3 s.
 """
 LISTENER_SECONDS = 0.4
 """Seconds more that answering the last requests may take."""
+SAVE_SECONDS = 1.0
+"""Seconds that saving may take at shutdown."""
+REPORT_INTERVAL = 5.0
+"""Seconds between two reports to the service manager, or half of what it waits for one."""
 GARBAGE = 50_000
 GARBAGE_PER_CHECK = 50
-"""How many objects may have come to be, more than have gone, before cycles are looked for. A run of
-ours leaves none (the contract suite sees to it), and a search stops the loop for 20 ms for each 1,000
-checks, whose last results it looks through.
+"""Objects that may be made, more than freed, before cycles are looked for. A run of ours leaves none
+(the contract suite sees to it), and a search stops the loop for 20 ms for each 1,000 checks, whose last
+results it looks through.
 """
-SAVE_INTERVAL = 1.0
-"""Seconds between two looks at whether a check's state has to be saved ..."""
-SAVE_ALL = 60
-"""... and after so many of them, all states are."""
-SAVE_SECONDS = 1.0
-"""Seconds that saving may take at the end."""
-REPORT_INTERVAL = 5.0
-"""Seconds between two words to the service manager, or half of what it waits for one."""
-NAMED = 5
-"""Checks that the service manager's status names."""
 
 
 class App:
-    """One daemon. `load` reads its configuration anew when it is asked to reload, `origins` with the
-    places where values were written; `shard` is which of
-    its checks both hold; `on_result` sees each result after the sinks have.
+    """One daemon. `load` reads its configuration again for a reload, `origins` with the places where
+    values were written; `shard` is which of its checks both hold; `subscribers` receive events after
+    those of the daemon itself. Raises ValueError for a setting of telemetry that cannot be followed.
     """
 
     def __init__(
@@ -81,279 +70,149 @@ class App:
         network: Network | None = None,
         shard: Shard | None = None,
         environ: Mapping[str, str] | None = None,
-        on_result: Callable[[Result, CheckState], None] | None = None,
+        subscribers: Sequence[Subscriber] = (),
     ) -> None:
-        environ = os.environ if environ is None else environ
-        self.config = config
-        self.clock = clock or SystemClock()
-        self.runner = Runner.of(config, clock=self.clock, network=network)
-        self.runner.pool = self.pool = ConnectionPool(self.clock)
-        self.pipeline = Pipeline(
-            config, self.clock, self.runner.network, version=__version__, environ=environ
+        self._environ = environ = os.environ if environ is None else environ
+        self._config = config
+        self.clock = clock = clock or SystemClock()
+        executor = Executor.of(config, clock=clock, network=network)
+        executor.runner.pool = self._pool = ConnectionPool(clock)
+        self.pipeline = pipeline = Pipeline(
+            config, clock, executor.runner.network, version=__version__, environ=environ
         )
-        self.board = self.pipeline.board
-        self.shard = shard
+        metrics = pipeline.board.daemon_metrics
         if shard is not None:
-            self.board.daemon_metrics.sharded(shard.index, shard.total, shard.replicas)
-        self.history = History(config.checks)
-        self.references = References(self.runner, config.checks)
-        self.store = Store(state_folder(config.service.state_dir, environ))
-        self.scheduler = Scheduler(
-            self.clock,
-            self.execute,
-            self.board,
-            Limits(config.service.concurrency, config.service.concurrency_per_host),
+            metrics.sharded(shard.index, shard.total, shard.replicas)
+        self._hub = Hub()
+        self.monitor = monitor = Monitor(
+            config, executor, clock, metrics,
+            [TelemetrySubscriber(pipeline).apply, self._hub.apply, log_event, *subscribers],
+            sampled=lambda trace_id, healthy: pipeline.sampled(trace_id, healthy=healthy),
+        )  # fmt: skip
+        self._store = Store(state_folder(config.service.state_dir, environ))
+        self._saver = Saver(monitor.history, self._store, clock, metrics, pipeline.flush)
+        self.reloader = Reloader(self, clock, load, origins)
+        self.status = Status(
+            monitor, clock, self.reloader.status, lambda: pipeline.destinations, shard
         )
-        self.reloader = Reloader(self, load, origins)
-        self.notifier = Notifier(environ)
-        self.page = page_of(self)
-        self.metrics_url = ""
-        self.api_url = ""
+        self._pages = Pages(self, self._hub, self.transitions)
+        self._notifier = Notifier(environ)
         self.control_path: Path | None = None
-        self._environ = environ
-        self._on_result = on_result
-        self._started_at = self.clock.time()
         self.started = anyio.Event()
-        self._ready = False
-        self._drained_until = 0.0
         self._stopping = anyio.Event()
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force."""
+        return self._config
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Probe until `stop`. Raises OSError if an address cannot be listened on."""
-        # What was made to start lives as long as the process: it need not be looked through again
-        # and again, which would stop the loop.
-        gc.collect()
-        gc.freeze()
-        self._spare_the_loop()
         with ExitStack() as opened:
             listeners = self._listen(opened)
             control = await self._listen_control(opened)
-            self.history.restore(await self.store.load(self.clock.time()))
+            await self._start()
             async with anyio.create_task_group() as serving:
                 for listener in listeners:
                     await serving.start(listener.run)
                 await serving.start(self.pipeline.run)
-                async with anyio.create_task_group() as probing:
-                    if control is not None:
-                        await probing.start(control.run)
-                    self.scheduler.add(self.config.checks, rested=self._rested)
-                    probing.start_soon(self.scheduler.run)
-                    probing.start_soon(self.runner.lag.watch, self.board.lagged)
-                    probing.start_soon(self._keep)
-                    probing.start_soon(self.pool.sweep)
-                    probing.start_soon(self.reloader.watch)
-                    self._ready = True
-                    self.notifier.ready(self.headline())
-                    probing.start_soon(self._report)
-                    self.started.set()
-                    task_status.started()
-                    await self._stopping.wait()
-                    self._ready = False
-                    self.notifier.stopping()
-                    probing.cancel_scope.cancel()
-                await self.pool.close()
-                self.page.close()
-                for listener in listeners:
-                    listener.stop()
-                with anyio.move_on_after(SAVE_SECONDS):
-                    await self._save(everything=True)
-                await self.pipeline.drain(DRAIN_SECONDS)
-                self.pipeline.stop()
-                self.store.close()
+                await self._serve(control, task_status)
+                await self._finish(listeners)
                 serving.cancel_scope.deadline = anyio.current_time() + LISTENER_SECONDS
 
-    def _spare_the_loop(self) -> None:
-        gc.set_threshold(GARBAGE + GARBAGE_PER_CHECK * len(self.config.checks), 20, 100)
+    async def transitions(self, name: str) -> list[Transition]:
+        """Return the transitions of a check, the oldest first."""
+        return await self._saver.transitions(name)
 
     def stop(self) -> None:
-        """Ask for a clean end: runs are cancelled, what is left of telemetry is handed over."""
+        """Shut down: runs are cancelled, what is left of telemetry is handed over."""
         self._stopping.set()
 
-    async def execute(self, check: Check) -> None:
-        """Run the check once and give the result to all who want it."""
-        entry = self.history.checks[check.name]
-        state, started = entry.state, self.clock.monotonic()
-        result = await self.runner.run(
-            check,
-            memory=entry.memory,
-            sampled=lambda trace_id: self.pipeline.sampled(trace_id, healthy=state.healthy),
-        )
-        judged = await self.references.judge(check, result, started)
-        if self.history.checks.get(check.name) is entry:  # else a reload took it away meanwhile
-            self.take(judged)
+    async def _start(self) -> None:
+        """Go on from what an earlier process knew."""
+        # What was made to start lives as long as the process: looking through it again and again
+        # would stop the loop.
+        gc.collect()
+        gc.freeze()
+        saved = await self._store.load(self.clock.time())
+        self.change(self._config, saved)
 
-    def take(self, result: Result) -> None:
-        """The way of a result: board, state, history, traces."""
-        self.pipeline.take(result)
-        transition, touched = self.history.take(result)
-        self.page.took(result, self.history.checks[result.check], transition)
-        for name in (result.check, *touched):
-            entry = self.history.checks[name]
-            self.board.judge(name, entry.state, suppressed=bool(entry.held_by))
-        if transition is not None:
-            _tell(transition)
-        if self._on_result is not None:
-            self._on_result(result, self.history.checks[result.check].state)
+    async def _serve(self, control: ControlServer | None, task_status: TaskStatus[None]) -> None:
+        """Run checks until `stop`."""
+        async with anyio.create_task_group() as tasks:
+            if control is not None:
+                await tasks.start(control.run)
+            for work in (self.monitor.run, self._saver.run, self._pool.sweep, self.reloader.watch):
+                tasks.start_soon(work)
+            self.status.probing = True
+            self._notifier.ready(self.status.headline())
+            tasks.start_soon(self._report)
+            self.started.set()
+            task_status.started()
+            await self._stopping.wait()
+            self.status.probing = False
+            self._notifier.stopping()
+            tasks.cancel_scope.cancel()
 
-    def change(self, config: Config) -> None:
-        """Work from another configuration from now on, all of it or, where this raises, nothing.
+    async def _finish(self, listeners: Sequence[Listener]) -> None:
+        """Hand over what is left, in bounded time."""
+        await self._pool.close()
+        self._hub.close()
+        for listener in listeners:
+            listener.stop()
+        with anyio.move_on_after(SAVE_SECONDS):
+            await self._saver.save(everything=True)
+        await self.pipeline.drain(DRAIN_SECONDS)
+        self.pipeline.stop()
+        self._store.close()
 
-        Checks that are the same go on as if nothing had happened; of others the run that goes on
-        is cancelled. Raises ValueError where telemetry cannot follow.
+    def change(self, config: Config, saved: Mapping[str, SavedCheck] | None = None) -> None:
+        """Work from another configuration from now on, all of it or, where this raises, nothing. The
+        first configuration is a change from none; `saved` is what an earlier process knew.
+
+        Raises ValueError where telemetry cannot follow.
         """
         prepared = self.pipeline.prepare(config)
         # From here on nothing can fail.
-        before = {check.name: check for check in self.config.checks}
-        after = {check.name: check for check in config.checks}
-        changed = [c for c in config.checks if c.enabled and before.get(c.name) != c]
-        for name, check in before.items():
-            if check.enabled and (name not in after or not after[name].enabled):
-                self.scheduler.remove(name)
-                self.board.remove(name)
-        self.config = config
-        self._spare_the_loop()
-        self.runner.follow(config)
+        self._config = config
+        gc.set_threshold(GARBAGE + GARBAGE_PER_CHECK * len(config.checks), 20, 100)
         self.pipeline.apply(prepared)
-        self.history.replace(config.checks)
-        self.references.replace(config.checks)
-        self.page.replaced()
-        self.scheduler.limits = Limits(
-            config.service.concurrency, config.service.concurrency_per_host
-        )
-        for check in changed:
-            self.board.add(check)
-            entry = self.history.checks[check.name]
-            self.board.judge(check.name, entry.state, suppressed=bool(entry.held_by))
-        self.scheduler.add(changed, rested=self._rested)
+        self.monitor.change(config, saved)
 
-    def drain(self, *, active: bool, seconds: float | None = None) -> None:
-        """Start no runs while `active`, for so long at most: what is about to end must not be seen
-        as failing.
-        """
-        self._drained_until = self.clock.monotonic() + (seconds or float("inf"))
-        if active:
-            self.scheduler.drain()
-        else:
-            self.scheduler.resume()
-        self.board.daemon_metrics.drained(active=active)
+    def reloading(self) -> None:
+        """A reload begins."""
+        self._notifier.reloading()
 
-    def _rested(self, check: Check) -> bool:
-        """Whether the check has not run for an interval or more, or the clock says nonsense."""
-        last = self.history.checks[check.name].state.last_run
-        return last is None or not 0 <= self.clock.time() - last < check.interval
-
-    async def _keep(self) -> None:
-        rounds = 0
-        while True:
-            await self.clock.sleep(SAVE_INTERVAL)
-            rounds += 1
-            if self.scheduler.drained and self.clock.monotonic() >= self._drained_until:
-                self.drain(active=False)
-            await self._save(everything=rounds % SAVE_ALL == 0)
+    def reloaded(self, *, ok: bool) -> None:
+        """A reload has ended."""
+        self.pipeline.board.reloaded(ok=ok)
+        self._notifier.ready(self.status.headline())
 
     async def _report(self) -> None:
-        """Tell the service manager how things are, from the event loop, and only while runs are
-        started: where that has stopped, it ends us and starts us anew.
+        """Report to the service manager from the event loop, and only while runs are started: where
+        that has stopped, it ends us and starts us anew.
         """
-        if not self.notifier:
+        if not self._notifier:
             return
-        pause = min(REPORT_INTERVAL, self.notifier.patience / 2 or REPORT_INTERVAL)
+        pause = min(REPORT_INTERVAL, self._notifier.patience / 2 or REPORT_INTERVAL)
         while True:
             await self.clock.sleep(pause)
-            if self.alive() is None:
-                self.notifier.alive(self.headline())
-
-    async def _save(self, *, everything: bool) -> None:
-        """Save what has changed. Traces go to disk first: what is known must not run ahead of what
-        was told.
-        """
-        unsaved = self.history.unsaved(everything=everything)
-        if not unsaved or self.store.path is None:
-            return
-        documents = self.store.encode(unsaved, self.clock.time())
-        await self.pipeline.flush()
-        saved = await self.store.save(documents)
-        self.board.daemon_metrics.saved(ok=saved)
-        if not saved:
-            self.history.keep(unsaved)
+            if self.status.alive() is None:
+                self._notifier.alive(self.status.headline())
 
     def _listen(self, opened: ExitStack) -> list[Listener]:
-        metrics = opened.enter_context(bind(self.config.telemetry.listen))
-        api = opened.enter_context(bind(self.config.service.listen))
-        hosts = ["localhost", "127.0.0.1", "[::1]", *self.config.service.allowed_hosts]
-        listeners = [
-            Listener(telemetry_app(self.pipeline.scrape, self.alive, self.ready), metrics),
-            Listener(
-                api_app(
-                    self.history,
-                    result_document,
-                    self.status,
-                    hosts,
-                    access_of(self),
-                    self.page.routes,
-                ),
-                api,
-            ),
-        ]
-        self.metrics_url, self.api_url = (listener.url for listener in listeners)
+        metrics = opened.enter_context(bind(self._config.telemetry.listen))
+        api = opened.enter_context(bind(self._config.service.listen))
+        scrape = telemetry_app(self.pipeline.scrape, self.status.alive, self.status.ready)
+        listeners = [Listener(scrape, metrics), Listener(self._pages.app(), api)]
+        self.status.metrics_url, self.status.api_url = (listener.url for listener in listeners)
         return listeners
 
     async def _listen_control(self, opened: ExitStack) -> ControlServer | None:
-        path = self.config.service.control
-        bound = await to_thread.run_sync(bind_control, path, self._environ)
+        path = self._config.service.control
+        bound = await to_thread.run_sync(partial(bind_control, path, self._environ))
         if bound is None:
             return None
         sock, self.control_path = opened.enter_context(bound[0]), bound[1]
-        return ControlServer(sock, self.control_path, Commands(self).handlers)
-
-    def alive(self) -> str | None:
-        """None while the scheduler makes progress, else what is wrong."""
-        overdue = self.scheduler.overdue()
-        return f"the scheduler is {overdue:.0f} s late" if overdue > STUCK_AFTER else None
-
-    def ready(self) -> str | None:
-        """None while checks are being run; what the checks find has no part in it."""
-        return None if self._ready else "not probing"
-
-    def headline(self) -> str:
-        """How things are, in a line."""
-        enabled = [check.name for check in self.config.checks if check.enabled]
-        checks = self.history.checks
-        down = [name for name in enabled if checks[name].state.verdict is Verdict.DOWN]
-        named = ", ".join(down[:NAMED]) + (", ..." if len(down) > NAMED else "")
-        parts = [f"{len(down)} of {len(enabled)} checks down{': ' if down else ''}{named}"]
-        if self.scheduler.drained:
-            parts.append("drained")
-        if not self.reloader.status()["last_reload_ok"]:
-            parts.append("the last reload was refused")
-        return "; ".join(parts)
-
-    def status(self) -> Mapping[str, Any]:
-        verdicts = [entry.state.verdict for entry in self.history.checks.values()]
-        return {
-            "version": __version__,
-            "started_at": timestamp(self._started_at),
-            "uptime_s": round(self.clock.time() - self._started_at, 3),
-            "checks": len(verdicts),
-            "verdicts": {verdict.value: verdicts.count(verdict) for verdict in Verdict},
-            "drained": self.scheduler.drained,
-            "shard": None if self.shard is None else str(self.shard),
-            "config": self.reloader.status(),
-            "metrics": f"{self.metrics_url}/metrics",
-            "page": f"{self.api_url}/",
-            "api": f"{self.api_url}/api/v1/checks",
-            "otlp": self.pipeline.destinations,
-        }
-
-
-def _tell(transition: Transition) -> None:
-    why = f" {transition.result.why}".rstrip()
-    if transition.held_by and transition.new is not Verdict.UP:
-        why += f" (held: it depends on {', '.join(transition.held_by)}, failing)"
-    worse = transition.new is not Verdict.UP and not transition.held_by
-    level = logging.WARNING if worse else logging.INFO
-    log.log(
-        level, "%s: %s -> %s%s", transition.check, transition.old.value, transition.new.value, why,
-        extra={"check": transition.check, "verdict": transition.new.value,
-               "trace_id": transition.result.trace_id},
-    )  # fmt: skip
+        commands = Commands(self.monitor, self.reloader, self.status.document, self.clock)
+        return ControlServer(sock, self.control_path, commands.handlers)

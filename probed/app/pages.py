@@ -1,66 +1,90 @@
-"""What the status page asks the daemon for."""
+"""The page and the API, and where they get what they show."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Protocol
 
 import anyio
 from anyio import to_thread
+from starlette.types import ASGIApp
 
-from probed.config import ConfigError
+from probed.app.reload import Reloader
+from probed.app.status import Status
+from probed.config import Config, ConfigError
 from probed.config.show import show
+from probed.engine.monitor import Monitor
+from probed.model import Transition
 from probed.registry import RegistryError
+from probed.telemetry import Pipeline
 from probed.telemetry.series import Histogram
-from probed.web import Access, Daemon, Page
-
-if TYPE_CHECKING:
-    from probed.app.daemon import App
+from probed.web import Access, Daemon, Hub, Page, api_app
 
 
-def page_of(app: App) -> Page:
-    """The page of a daemon, and who may see it."""
-    config, reading = app.config, anyio.Lock()
-    service = config.service
+class Served(Protocol):
+    """The daemon, as the page needs it."""
 
-    def own() -> Iterator[tuple[str, str, str]]:
-        for family in app.board.daemon_metrics.families:
+    @property
+    def config(self) -> Config: ...
+    @property
+    def monitor(self) -> Monitor: ...
+    @property
+    def pipeline(self) -> Pipeline: ...
+    @property
+    def reloader(self) -> Reloader: ...
+    @property
+    def status(self) -> Status: ...
+
+
+class Pages:
+    """The page and the API of one daemon. Access and hosts are those of the configuration at start."""
+
+    def __init__(
+        self,
+        daemon: Served,
+        hub: Hub,
+        transitions: Callable[[str], Awaitable[Sequence[Transition]]],
+    ) -> None:
+        self._daemon = daemon
+        self._reading = anyio.Lock()
+        service = daemon.config.service
+        shard = daemon.status.shard
+        where = (service.environment, service.location, None if shard is None else f"shard {shard}")
+        self._access = Access(service.access.read, service.access.admin)
+        self._hosts = ["localhost", "127.0.0.1", "[::1]", *service.allowed_hosts]
+        self._source = Daemon(
+            history=daemon.monitor.history,
+            transitions=transitions,
+            status=daemon.status.document,
+            daemon_metrics=self._daemon_metrics,
+            config=lambda: show(daemon.config),
+            settings=self._settings,
+            run=daemon.monitor.now,
+            where=" · ".join(filter(None, where)),
+        )
+        self._page = Page(self._source, self._access, hub)
+
+    def app(self) -> ASGIApp:
+        """Return the application that serves both."""
+        return api_app(self._source, self._hosts, self._access, self._page.routes)
+
+    def _daemon_metrics(self) -> Iterator[tuple[str, str, str]]:
+        for family in self._daemon.pipeline.board.daemon_metrics.families:
             for row in family.rows():
                 for labels, value in family.cells(row):
-                    told = ", ".join(f"{name}={text}" for name, text in labels.pairs)
-                    yield family.measure.name, told, _shown(value, family.measure.unit)
+                    pairs = ", ".join(f"{name}={text}" for name, text in labels.pairs)
+                    yield family.measure.name, pairs, _shown(value, family.measure.unit)
 
-    async def settings(name: str) -> str:
-        # Where each value was written takes much memory: it is read again by whoever asks.
-        if not app.reloader.has_files:
-            return show(app.config, name=name)
-        async with reading:
+    async def _settings(self, name: str) -> str:
+        # Where each value was written takes much memory: it is read again for whoever looks.
+        if not self._daemon.reloader.has_files:
+            return show(self._daemon.config, name=name)
+        async with self._reading:
             try:
-                found = await app.reloader.with_origins()
+                found = await self._daemon.reloader.with_origins()
                 return await to_thread.run_sync(lambda: show(found, name=name, origins=True))
             except (ConfigError, RegistryError, OSError) as error:
                 raise ValueError(str(error)) from None
-
-    where = (
-        service.environment,
-        service.location,
-        None if app.shard is None else f"shard {app.shard}",
-    )
-    daemon = Daemon(
-        history=app.history,
-        status=app.status,
-        own=own,
-        config=lambda: show(app.config),
-        settings=settings,
-        run=app.scheduler.now,
-        where=" · ".join(filter(None, where)),
-    )
-    return Page(daemon, access_of(app))
-
-
-def access_of(app: App) -> Access:
-    access = app.config.service.access
-    return Access(access.read, access.admin)
 
 
 def _shown(value: object, unit: str) -> str:

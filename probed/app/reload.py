@@ -5,19 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import anyio
 from anyio import to_thread
 
+from probed.clock import Clock
 from probed.config import Config, ConfigError
 from probed.config.diff import Changes, compare, lines
 from probed.config.watching import fingerprint
-from probed.output import timestamp
+from probed.documents import timestamp
 from probed.registry import RegistryError
-
-if TYPE_CHECKING:
-    from probed.app.daemon import App
 
 log = logging.getLogger("probed.config")
 
@@ -26,6 +24,22 @@ LIVE = ("service.concurrency", "service.concurrency_per_host", "service.resolver
 """Settings that can change while the daemon runs; others need a restart."""
 LOOK_INTERVAL = 2.0
 """Seconds between two looks at the files. A change is taken when it has stood for one of them."""
+
+
+class Reloadable(Protocol):
+    """The daemon, as a reload needs it."""
+
+    @property
+    def config(self) -> Config: ...
+
+    def change(self, config: Config) -> None:
+        """Work from another configuration. Raises ValueError where that is not possible."""
+
+    def reloading(self) -> None:
+        """A reload begins."""
+
+    def reloaded(self, *, ok: bool) -> None:
+        """A reload has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +55,17 @@ class Reloader:
 
     def __init__(
         self,
-        app: App,
+        daemon: Reloadable,
+        clock: Clock,
         load: Callable[[], Config] | None,
         origins: Callable[[], Config] | None = None,
     ) -> None:
-        self._app = app
+        self._daemon = daemon
+        self._clock = clock
         self._load = load
         self._origins = origins
         self._lock = anyio.Lock()
-        self._at = app.clock.time()
+        self._at = clock.time()
         self._error = ""
         self._tried = ""
         self._begun = 0
@@ -64,11 +80,11 @@ class Reloader:
         async with self._lock:
             if self._begun == begun:
                 self._begun += 1
-                self._app.notifier.reloading()
+                self._daemon.reloading()
                 try:
                     self._last = await self._reload()
                 finally:
-                    self._app.notifier.ready(self._app.headline())
+                    self._daemon.reloaded(ok=not self._error)
             return self._last
 
     async def _reload(self) -> Reloaded:
@@ -76,13 +92,11 @@ class Reloader:
             changes = await self._take()
         except (ConfigError, RegistryError, ValueError, OSError) as error:
             self._error = str(error)
-            self._app.board.reloaded(ok=False)
             log.error("the configuration was not reloaded:\n%s", self._error)  # noqa: TRY400  # the text is the whole of it
             return Reloaded(ok=False, lines=tuple(self._error.splitlines()))
         self._error = ""
-        self._at = self._app.clock.time()
-        self._app.board.reloaded(ok=True)
-        for warning in self._app.config.warnings:
+        self._at = self._clock.time()
+        for warning in self._daemon.config.warnings:
             log.warning("%s", warning)
         log.info("the configuration was reloaded: %s", summary(changes))
         return Reloaded(ok=True, lines=tuple(lines(changes)))
@@ -90,7 +104,7 @@ class Reloader:
     async def compare(self) -> list[str]:
         """What a reload would change. Raises ConfigError where it could not."""
         new = await self._read()
-        return lines(compare(self._app.config, new))
+        return lines(compare(self._daemon.config, new))
 
     @property
     def has_files(self) -> bool:
@@ -104,11 +118,10 @@ class Reloader:
 
     async def watch(self) -> None:
         """Reload when the files have changed, while the configuration says so."""
-        app = self._app
         self._tried = seen = await self._look()
         while True:
-            await app.clock.sleep(LOOK_INTERVAL)
-            if not app.config.service.watch:
+            await self._clock.sleep(LOOK_INTERVAL)
+            if not self._daemon.config.service.watch:
                 continue
             before, seen = seen, await self._look()
             # Half-written files settle; a bad one is not read again until it changes.
@@ -119,7 +132,7 @@ class Reloader:
 
     def status(self) -> Mapping[str, Any]:
         """Of the last reload, for the API."""
-        path = self._app.config.path
+        path = self._daemon.config.path
         return {
             "file": None if path is None else str(path),
             "loaded_at": timestamp(self._at),
@@ -128,7 +141,7 @@ class Reloader:
         }
 
     async def _look(self) -> str:
-        return await to_thread.run_sync(fingerprint, self._app.config)
+        return await to_thread.run_sync(fingerprint, self._daemon.config)
 
     async def _read(self) -> Config:
         if self._load is None:
@@ -137,14 +150,14 @@ class Reloader:
 
     async def _take(self) -> Changes:
         new = await self._read()
-        changes = compare(self._app.config, new)
+        changes = compare(self._daemon.config, new)
         fixed = [d.path for d in changes.settings if not d.path.startswith(LIVE)]
         if fixed:
             raise ValueError(
                 f"{', '.join(fixed)} cannot change while the daemon runs: restart it, or write what "
                 "was there before"
             )
-        self._app.change(new)
+        self._daemon.change(new)
         return changes
 
 

@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 import anyio
 import click
 
-from probed.cli.outputs import Output, Writer
+from probed.cli.outputs import Output, Writer, places_of
 from probed.cli.terminal import Progress
 from probed.config import Check, Config, SelectionError
 from probed.config import select as config_select
+from probed.engine.executor import Executor
 from probed.engine.runner import Runner
 from probed.fields import parse_duration
 from probed.model import Outcome, Result
@@ -57,13 +58,13 @@ def run(
     """Run them, for `patience` seconds again and again what is not ok; write the results; return
     the exit code.
     """
-    writer = Writer(checks, outputs, verbose=verbose)
+    writer = Writer(places_of(checks), outputs, verbose=verbose)
     started_at, begun = time.time(), time.monotonic()
     progress = Progress(len(checks))
 
     def on_result(result: Result) -> None:
         progress.clear()
-        writer.take(result)
+        writer.write(result)
         progress.show(result.check)
 
     gc.freeze()  # what was imported is no garbage: the first search need not look through it
@@ -103,18 +104,15 @@ async def run_all(
     on_result: Callable[[Result], None],
     patience: float = 0.0,
 ) -> None:
-    """Run each of the checks, as many at the same time as the daemon would: once, or until it is ok
-    or `patience` seconds are over.
+    """Run each of the checks as the daemon would, once, or until it is ok or `patience` seconds are
+    over.
     """
     ends = time.monotonic() + patience
-    runner = Runner.of(config)
-    total = anyio.Semaphore(config.service.concurrency)
-    hosts = {c.probe.host: anyio.Semaphore(config.service.concurrency_per_host) for c in checks}
+    executor = Executor.of(config)
 
-    async def one(check: Check) -> None:
+    async def run_one(check: Check) -> None:
         while True:
-            async with hosts[check.probe.host], total:
-                result = await runner.run(check)
+            result = (await executor.run(check)).result
             if result.outcome is Outcome.OK or time.monotonic() + PAUSE >= ends:
                 break
             await anyio.sleep(PAUSE)
@@ -122,4 +120,4 @@ async def run_all(
 
     async with anyio.create_task_group() as tasks:
         for check in checks:
-            tasks.start_soon(one, check)
+            tasks.start_soon(run_one, check)

@@ -94,7 +94,7 @@ def check(
     parsed = parse_outputs(outputs)
     if daemon:
         if shapes:
-            raise click.UsageError("--dump-shapes goes not with --daemon")
+            raise click.UsageError("--dump-shapes cannot be combined with --daemon")
         if path is not None or until is not None:
             raise click.UsageError("--daemon goes with neither -c nor --until")
         from probed.cli import control  # noqa: PLC0415

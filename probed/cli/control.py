@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import signal
-import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +59,7 @@ def status(path: str | None, output: str) -> int:
     if output == "json":
         click.echo(json.dumps(answer, indent=2))
     else:
-        _tell(answer)
+        _print(answer)
     verdicts: Mapping[str, int] = answer["verdicts"]
     enabled = {entry["verdict"] for entry in answer["not_up"]}
     return next((code for name, code in _WORST if verdicts[name] and name in enabled), 0)
@@ -72,13 +71,13 @@ def await_end() -> None:
     """
     ends = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, ends)
-    click.echo("waiting for the end")
+    click.echo("waiting for SIGTERM")
     signal.sigwait(ends)
 
 
 def drain(path: str | None, *, duration: str | None, end: bool) -> int:
     answer = request("drain", path, duration=duration, end=end)
-    click.echo("drained: no checks are run" if answer["drained"] else "checks are run")
+    click.echo("drained: no checks are run" if answer["drained"] else "running checks")
     return 0
 
 
@@ -91,32 +90,40 @@ def check(
     outputs: Sequence[Output],
     verbose: bool,
 ) -> int:
-    """Have the daemon run checks now, and write what it says."""
-    from probed.cli.outputs import write  # noqa: PLC0415  # not needed by the others
-    from probed.cli.terminal import style_for  # noqa: PLC0415
+    """Have the daemon run checks now, and write their results as a run here would."""
+    from datetime import datetime  # noqa: PLC0415  # not needed by the others
 
-    style = style_for(sys.stdout, verbose=verbose, name_width=0)
+    from probed.cli.outputs import Place, Writer  # noqa: PLC0415
+    from probed.documents import result_of  # noqa: PLC0415
+
     answer = request(
-        "check", path, timeout=CHECK_SECONDS, names=list(names), tags=list(tags), all=everything,
-        formats=list({output.format for output in outputs}),
-        verbose=verbose, colour=style.colour, unicode=style.unicode,
-    )  # fmt: skip
+        "check", path, timeout=CHECK_SECONDS, names=list(names), tags=list(tags), all=everything
+    )
     if answer["warning"]:
         click.echo(answer["warning"], err=True)
-    rendered = answer["rendered"]
-    for output in outputs:
-        if output.path is None:
-            click.echo(rendered[output.format], color=True)
-        else:
-            write(output.path, click.unstyle(rendered[output.format]) + "\n")
-    return _EXIT[answer["outcome"]]
+    results = [result_of(document) for document in answer["results"]]
+    written = answer["places"]
+    places: dict[str, Place | None] = {
+        name: (written[name][0], written[name][1]) if name in written else None
+        for name in (result.check for result in results)
+    }
+    writer = Writer(places, outputs, verbose=verbose)
+    for result in results:
+        writer.write(result)
+    started_at = datetime.fromisoformat(answer["started_at"]).timestamp()
+    report = writer.finish(started_at, answer["duration_s"])
+    if answer["cancelled"]:
+        cancelled = ", ".join(answer["cancelled"])
+        click.echo(f"not run, cancelled by a reload or a drain: {cancelled}", err=True)
+        return UNKNOWN
+    return _EXIT[report.outcome.value]
 
 
-def _tell(answer: Mapping[str, Any]) -> None:
+def _print(answer: Mapping[str, Any]) -> None:
     verdicts = ", ".join(f"{count} {name}" for name, count in answer["verdicts"].items() if count)
     click.echo(f"probed {answer['version']}, up {_span(answer['uptime_s'])}: {verdicts}")
     if answer["drained"]:
-        click.echo("drained: no checks are run (`probed drain --end` goes on)")
+        click.echo("drained: no checks are run (`probed drain --end` resumes)")
     loaded = answer["config"]
     if not loaded["last_reload_ok"]:
         click.echo(f"the last reload failed; in force is what was loaded at {loaded['loaded_at']}")
@@ -129,10 +136,11 @@ def _tell(answer: Mapping[str, Any]) -> None:
     for entry in entries:
         since = f"  since {entry['since']}" if entry["since"] else ""
         flapping = "  flapping" if entry["flapping"] else ""
-        held = f"  (depends on {', '.join(entry['held_by'])})" if entry["held_by"] else ""
+        by = entry["suppressed_by"]
+        suppressed = f"  (alert suppressed: depends on {', '.join(by)})" if by else ""
         click.echo(
             f"{entry['severity']}  {entry['check']:<{width}}  {entry['verdict']:<8}"
-            f"{since}{flapping}{held}"
+            f"{since}{flapping}{suppressed}"
         )
         if entry["reason"]:
             click.echo(f"    {entry['reason']}: {entry['message']}")

@@ -67,8 +67,8 @@ async def serve(app: App) -> None:
                 log.info(
                     "probing %d checks%s; metrics on %s/metrics, API on %s/api/v1/checks, page on %s/",
                     sum(check.enabled for check in app.config.checks),
-                    f" of shard {app.shard}" if app.shard else "", app.metrics_url, app.api_url,
-                    app.api_url,
+                    f" of shard {app.status.shard}" if app.status.shard else "", app.status.metrics_url,
+                    app.status.api_url, app.status.api_url,
                 )  # fmt: skip
             async for received in signals:
                 if received == signal.SIGHUP:

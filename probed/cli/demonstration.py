@@ -20,10 +20,10 @@ from probed.cli.loop import run_on_loop
 from probed.cli.terminal import style_for
 from probed.config import Config, loads
 from probed.demo import Demo, DemoUnavailable
+from probed.events import Event, Recorded
 from probed.model import Outcome, Result, Verdict
 from probed.output import render_result, seconds
 from probed.registry import Registry
-from probed.state import CheckState
 from probed.web import bind
 
 _COLOURS = {Verdict.UP: "green", Verdict.DEGRADED: "yellow", Verdict.DOWN: "red",
@@ -49,7 +49,7 @@ async def _show(broken: Sequence[str], limit: float | None) -> None:
         config = loads(demo.config_text(), Registry(), name="demo.yaml")
         set_up_logging(config.redactor, level=logging.ERROR)
         screen = _Screen(demo, broken)
-        app = App(_listening(config), on_result=screen.take)
+        app = App(_listening(config), subscribers=[screen.show_event])
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(screen.show, app)
             if limit is not None:
@@ -89,9 +89,11 @@ class _Screen:
         self._live = self._console.is_terminal
         self._style = style_for(sys.stdout, name_width=16)
 
-    def take(self, result: Result, state: CheckState) -> None:
-        if not self._live:
-            click.echo(f"{render_result(result, self._style)}  [{state.verdict.value}]")
+    def show_event(self, event: Event) -> None:
+        """Print a line for each result, where nobody sees the table."""
+        if isinstance(event, Recorded) and not self._live:
+            verdict = event.state.verdict.value
+            click.echo(f"{render_result(event.result, self._style)}  [{verdict}]")
             sys.stdout.flush()
 
     async def show(self, app: App) -> None:
@@ -108,9 +110,9 @@ class _Screen:
 
     def _head(self, app: App) -> list[str]:
         lines = [
-            ("page", f"{app.api_url}/"),
-            ("metrics", f"{app.metrics_url}/metrics"),
-            ("API", f"{app.api_url}/api/v1/checks"),
+            ("page", f"{app.status.api_url}/"),
+            ("metrics", f"{app.status.metrics_url}/metrics"),
+            ("API", f"{app.status.api_url}/api/v1/checks"),
         ]
         lines += self._demo.urls.items()
         lines += [("broken", f"{name}: {self._demo.breaks[name]}") for name in self._broken]
@@ -131,7 +133,7 @@ class _Screen:
         table = Table(box=None, pad_edge=False, header_style="bold")
         for heading in ("check", "verdict", "time", "what was found"):
             table.add_column(heading, no_wrap=heading != "what was found")
-        for history in app.history.checks.values():
+        for history in app.monitor.history.checks.values():
             last = history.last
             verdict = history.state.verdict
             table.add_row(

@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 
-from probed.output import timestamp
+from probed.documents import timestamp
 from probed.systemd import under_journal
 from probed.text.redact import Redactor
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import click
 
@@ -25,6 +25,18 @@ from probed.text.suggest import closest
 
 if TYPE_CHECKING:
     from probed.config import Check
+
+
+Place: TypeAlias = tuple[str, int]
+"""File and line of a check in the configuration."""
+
+
+def places_of(checks: Sequence[Check]) -> dict[str, Place | None]:
+    """Return the checks' names, and where each is written."""
+    return {
+        check.name: None if check.position is None else (check.position.file, check.position.line)
+        for check in checks
+    }
 
 
 class Output(NamedTuple):
@@ -67,21 +79,23 @@ def _writable(path: Path) -> Path:
 
 class Writer:
     """Writes results: as text in the order of the configuration, each as soon as those before it
-    are done; as JSON lines, in the order in which they end; in other formats, at the end.
+    are done; as JSON lines, in the order in which they end; in other formats, at the end. `places`
+    has the names of the checks in their order, and where each stands in the configuration.
     """
 
     def __init__(
-        self, checks: Sequence[Check], outputs: Sequence[Output], *, verbose: bool
+        self, places: Mapping[str, Place | None], outputs: Sequence[Output], *, verbose: bool
     ) -> None:
-        self._checks = {check.name: check for check in checks}
-        self._waiting = list(self._checks)
+        self._places = places
+        self._waiting = list(places)
         self._outputs = outputs
         self._live = next(output.format for output in outputs if output.path is None)
         self._results: dict[str, Result] = {}
-        width = min(40, max(len(name) for name in self._checks))
+        width = min(40, max(len(name) for name in places))
         self._style = style_for(sys.stdout, verbose=verbose, name_width=width)
 
-    def take(self, result: Result) -> None:
+    def write(self, result: Result) -> None:
+        """Print the result as soon as its format allows."""
         self._results[result.check] = result
         if self._live == "jsonl":
             _print(json_line(result))
@@ -91,14 +105,10 @@ class Writer:
     def finish(self, started_at: float, duration_s: float) -> Report:
         """Write what is left. Raises click.ClickException where a file cannot be written."""
         report = Report(
-            [self._results[name] for name in self._checks],
+            [self._results[name] for name in self._places if name in self._results],
             started_at,
             duration_s,
-            {
-                name: (check.position.file, check.position.line)
-                for name, check in self._checks.items()
-                if check.position is not None
-            },
+            {name: place for name, place in self._places.items() if place is not None},
         )
         if self._live == "text":
             _print(render_summary(report.results, duration_s, self._style))

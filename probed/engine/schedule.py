@@ -1,25 +1,27 @@
 """When each check is due (pure), and the loop that starts runs when they are.
 
 The cadence is fixed on the monotonic clock, at an offset that is a hash of the check's name: a
-restart or a reload neither bunches runs nor moves them. What comes due while its check still runs
-or waits is counted as missed, not queued; what the loop is too late for is not caught up in a burst.
+restart or a reload neither bunches runs nor moves them. A tick that comes due while its check still
+runs, or waits for a free place, is counted as missed, not queued; ticks that the loop is too late for
+are not caught up in a burst.
 """
 
 from __future__ import annotations
 
 import hashlib
 import heapq
-from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from math import floor
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import anyio
 from anyio.abc import TaskGroup
 
 from probed.clock import Clock
 from probed.config import Check
+from probed.model import Result
 
 LATE = 1.0
 """Seconds after which a tick that was not run is passed over. After a stop of the process all checks
@@ -51,8 +53,12 @@ def first_due(after: float, interval: float, phase: float) -> float:
     return due if interval <= SOON else min(due, after + phase / interval * SOON)
 
 
+Execute: TypeAlias = Callable[[Check, Callable[[], None]], Awaitable[Result]]
+"""Runs a check once; calls the second argument when it has a free place and begins."""
+
+
 class Observer(Protocol):
-    """What the scheduler tells of itself."""
+    """Receives what the scheduler measures of itself."""
 
     def late(self, seconds: float) -> None:
         """A run started that long after it was due."""
@@ -62,25 +68,26 @@ class Observer(Protocol):
         `drained`.
         """
 
-    def occupied(self, running: int, waiting: int) -> None:
-        """So many runs go on, and so many wait for a place."""
+
+class Ended:
+    """The end of one run that was asked for; `result` is None where it was cancelled."""
+
+    __slots__ = ("event", "result")
+
+    def __init__(self) -> None:
+        self.event = anyio.Event()
+        self.result: Result | None = None
 
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """A check as it is scheduled. `scope` is that of the run that goes on."""
+    """A check as it is scheduled. `scope` is that of the run that goes on or waits for a place."""
 
     check: Check
     phase: float
-    host: str
     scope: anyio.CancelScope | None = None
-    waiting_since: float | None = None
+    begun: bool = False
     removed: bool = False
-
-    @property
-    def idle(self) -> bool:
-        """Whether it neither runs nor waits for its turn."""
-        return self.scope is None and self.waiting_since is None
 
     def end(self) -> None:
         """Never run again; a run that goes on is cancelled."""
@@ -90,29 +97,16 @@ class Entry:
 
 
 @dataclass(slots=True)
-class Limits:
-    """How many runs may go on at the same time: in all, and of one host."""
-
-    total: int = 100
-    per_host: int = 10
-
-
-@dataclass(slots=True)
 class Scheduler:
-    """Starts `execute(check)` for each check when it is due. One task; runs are its children."""
+    """Starts `execute` for each check when it is due. One task; runs are its children."""
 
     clock: Clock
-    execute: Callable[[Check], Awaitable[None]]
+    execute: Execute
     observer: Observer
-    limits: Limits = field(default_factory=Limits)
     drained: bool = False
     _entries: dict[str, Entry] = field(default_factory=dict)
     _heap: list[tuple[float, int, Entry]] = field(default_factory=list)
     _serial: int = 0
-    _running: int = 0
-    _by_host: Counter[str] = field(default_factory=Counter)
-    _waiting: dict[str, deque[Entry]] = field(default_factory=dict)
-    _queued: int = 0
     _runs: TaskGroup | None = None
     _sleep: anyio.CancelScope | None = None
     _ended: anyio.Event | None = None
@@ -120,15 +114,15 @@ class Scheduler:
     def add(
         self, checks: Iterable[Check], *, rested: Callable[[Check], bool] = lambda _: True
     ) -> None:
-        """Schedule checks; disabled ones are passed over. One of a name that is there takes its
-        place. `rested` says which of them have not run for an interval or more.
+        """Schedule checks; disabled ones are passed over. A check of a name that is already scheduled
+        replaces that one. `rested` says which of them have not run for an interval or more.
         """
         now = self.clock.monotonic()
         for check in checks:
             self.remove(check.name)
             if check.enabled:
                 phase = offset(check.name, check.interval)
-                entry = self._entries[check.name] = Entry(check, phase, check.probe.host)
+                entry = self._entries[check.name] = Entry(check, phase)
                 begin = first_due if rested(check) else next_due
                 self._push(begin(now, check.interval, phase), entry)
         if len(self._heap) > 2 * len(self._entries) + 100:
@@ -141,17 +135,11 @@ class Scheduler:
         entry = self._entries.pop(name, None)
         if entry is not None:
             entry.end()
-            if entry.waiting_since is not None:
-                self._waiting[entry.host].remove(entry)
-                self._queued -= 1
 
     def drain(self) -> None:
         """Start no runs until `resume`, and cancel those that go on."""
         self.drained = True
-        self._waiting.clear()
-        self._queued = 0
         for entry in self._entries.values():
-            entry.waiting_since = None
             if entry.scope is not None:
                 entry.scope.cancel()
 
@@ -159,22 +147,21 @@ class Scheduler:
         """Run again what comes due."""
         self.drained = False
 
-    async def now(self, name: str) -> bool:
-        """Run the check as soon as it may, beside its cadence, and return when that run has ended;
-        False if it is not scheduled.
+    async def now(self, name: str) -> Result | None:
+        """Run the check as soon as possible, beside its cadence, and return the result of that run;
+        None where the check is not scheduled, or its run was cancelled by a reload or a drain.
         """
         while True:
             entry = self._entries.get(name)
             if entry is None or self._runs is None or self.drained:
-                return False
-            if entry.idle and self._free(entry):
+                return None
+            if entry.scope is None:
                 break
             await self._next_end()
-        at = self.clock.monotonic()
-        scope = self._start(self._runs, entry, at, at)
-        while entry.scope is scope:
-            await self._next_end()
-        return True
+        ended = Ended()
+        self._start(self._runs, entry, self.clock.monotonic(), ended)
+        await ended.event.wait()
+        return ended.result
 
     async def run(self) -> None:
         """Start runs as they come due, until cancelled; then the runs are cancelled too."""
@@ -228,62 +215,32 @@ class Scheduler:
             return
         if self.drained:
             self.observer.missed("drained")
-        elif entry.waiting_since is not None:
-            self.observer.missed("limit")
         elif entry.scope is not None:
-            self.observer.missed("overlap")
-        elif self._free(entry):
-            self._start(runs, entry, due, now)
+            self.observer.missed("overlap" if entry.begun else "limit")
         else:
-            entry.waiting_since = due
-            self._waiting.setdefault(entry.host, deque()).append(entry)
-            self._queued += 1
-            self.observer.occupied(self._running, self._queued)
+            self._start(runs, entry, due)
 
-    def _free(self, entry: Entry) -> bool:
-        return (
-            self._running < self.limits.total and self._by_host[entry.host] < self.limits.per_host
-        )
-
-    def _start(self, runs: TaskGroup, entry: Entry, due: float, now: float) -> anyio.CancelScope:
+    def _start(self, runs: TaskGroup, entry: Entry, due: float, ended: Ended | None = None) -> None:
         entry.scope = scope = anyio.CancelScope()
-        entry.waiting_since = None
-        self._running += 1
-        self._by_host[entry.host] += 1
-        self.observer.late(max(0.0, now - due))
-        self.observer.occupied(self._running, self._queued)
-        runs.start_soon(self._execute, runs, entry, scope)
-        return scope
+        runs.start_soon(self._run_entry, entry, scope, due, ended)
 
-    async def _execute(self, runs: TaskGroup, entry: Entry, scope: anyio.CancelScope) -> None:
+    def _begin(self, entry: Entry, due: float) -> None:
+        entry.begun = True
+        self.observer.late(max(0.0, self.clock.monotonic() - due))
+
+    async def _run_entry(
+        self, entry: Entry, scope: anyio.CancelScope, due: float, ended: Ended | None
+    ) -> None:
+        result = None
         try:
             with scope:
                 if not scope.cancel_called:  # before its first step
-                    await self.execute(entry.check)
+                    result = await self.execute(entry.check, partial(self._begin, entry, due))
         finally:
-            entry.scope = None
-            self._running -= 1
-            self._by_host[entry.host] -= 1
-            if not self._by_host[entry.host]:
-                del self._by_host[entry.host]
-            self.observer.occupied(self._running, self._queued)
+            entry.scope, entry.begun = None, False
+            if ended is not None:
+                ended.result = result
+                ended.event.set()
             if self._ended is not None:
                 self._ended.set()
                 self._ended = None
-        if not self.drained:
-            self._admit(runs)
-
-    def _admit(self, runs: TaskGroup) -> None:
-        """Give the free places to those that wait, as the limits of their hosts allow."""
-        for host in list(self._waiting):
-            queue = self._waiting[host]
-            while queue and self._free(queue[0]):
-                entry = queue.popleft()
-                self._queued -= 1
-                now = self.clock.monotonic()
-                due = now if entry.waiting_since is None else entry.waiting_since
-                self._start(runs, entry, due, now)
-            if not queue:
-                del self._waiting[host]
-            if self._running >= self.limits.total:
-                return

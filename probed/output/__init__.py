@@ -1,6 +1,6 @@
 """Results for people and programs."""
 
-from probed.output.document import SCHEMA, check_document, result_document, timestamp
+from probed.output.document import SCHEMA, check_document
 from probed.output.render import FORMATS, json_line, render
 from probed.output.report import Report
 from probed.output.text import Style, render_result, render_summary
@@ -8,5 +8,5 @@ from probed.text.humanize import seconds
 
 __all__ = [
     "FORMATS", "SCHEMA", "Report", "Style", "check_document", "json_line", "render",
-    "render_result", "render_summary", "result_document", "seconds", "timestamp",
+    "render_result", "render_summary", "seconds",
 ]  # fmt: skip

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree as ET
 
+from probed.documents import timestamp
 from probed.model import Outcome, Result
-from probed.output.document import counts, timestamp
+from probed.output.document import counts
 from probed.output.report import Report
 
 # Characters that may not stand in XML 1.0 at all, not even escaped (section 2.2).

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
+from probed.documents import result_document
 from probed.model import Result
-from probed.output.document import result_document
 from probed.output.report import Report, render_json
 from probed.output.text import Style, render_result, render_summary
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
+from probed.documents import worst_of
 from probed.model import Outcome, Result
-from probed.output.document import check_document, counts, worst_of
+from probed.output.document import check_document, counts
 
 
 class Report(NamedTuple):

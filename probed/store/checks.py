@@ -1,57 +1,59 @@
-"""What outlives a restart: each check's state and `run.memory`, in one SQLite file.
+"""What survives a restart, in one SQLite file: state, memory, last results and transitions of each check.
 
-A row is a JSON document by the check's name. Documents are read tolerantly: what is missing has its
-default, what is unknown is passed over, so that a newer and an older version can take turns. A file
-that is broken is put aside, never repaired by guessing. Where nothing can be kept, the daemon runs
-without, and says so.
+A row is a JSON document. Documents are read tolerantly: what is missing has its default, what is unknown
+is ignored, so that a newer and an older program can take turns. A corrupt file is moved aside, never
+repaired by guessing. Where nothing can be stored, the daemon runs without, and says so.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeVar
 
 import anyio
 from anyio import to_thread
 
-from probed.model import Outcome, Verdict
+from probed.model import Result, Transition
 from probed.state import CheckState
+from probed.store.documents import (
+    read_check,
+    read_result,
+    read_transition,
+    write_check,
+    write_result,
+    write_transition,
+)
+from probed.store.schema import NewerError, open_database
 
 log = logging.getLogger("probed.store")
+T = TypeVar("T")
 
 FILE = "state.db"
-MEMORY_LIMIT = 64 * 1024
-"""Bytes of one check's memory as JSON."""
-KEEP = 30 * 86400.0
-"""Seconds that the state of a check which is no longer configured is kept."""
+RETENTION = 30 * 86400.0
+"""Seconds for which the state of a check that is no longer configured is stored."""
+TRANSITIONS = 50
+"""Transitions that are stored of each check ..."""
+TRANSITION_RETENTION = 90 * 86400.0
+"""... and for how many seconds."""
 
-_SCHEMA = "CREATE TABLE IF NOT EXISTS checks (name TEXT PRIMARY KEY, at REAL, document TEXT)"
 _UPSERT = (
     "INSERT INTO checks VALUES (?, ?, ?) "
     "ON CONFLICT (name) DO UPDATE SET at = excluded.at, document = excluded.document"
 )
-
-_FORMER_KEYS = {
-    "failed_streak": "failed",
-    "not_ok_streak": "poor",
-    "not_failed_streak": "fair",
-    "ok_streak": "good",
-    "unknown_streak": "unjudged",
-}
-"""Names under which version 0.1 stored the streaks."""
-
-Document: TypeAlias = tuple[str, float, str]
+_UPSERT_RESULT = "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?)"
+_INSERT_TRANSITION = "INSERT INTO transitions (name, at, document) VALUES (?, ?, ?)"
+_TRIM_TRANSITIONS = """DELETE FROM transitions WHERE name = ?1 AND id <= (
+    SELECT id FROM transitions WHERE name = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)"""
 
 
 def state_folder(configured: Path | None, environ: Mapping[str, str]) -> Path | None:
-    """Where the daemon keeps what outlives it: as configured, or as systemd says
-    (`StateDirectory=`). It is made where it is not there yet.
+    """Return the state directory: as configured, or as systemd says (`StateDirectory=`). It is made
+    where it does not exist.
     """
     given = environ.get("STATE_DIRECTORY", "").partition(":")[0]
     folder = configured or (Path(given) if given else None)
@@ -63,16 +65,29 @@ def state_folder(configured: Path | None, environ: Mapping[str, str]) -> Path | 
 
 @dataclass(slots=True)
 class SavedCheck:
-    """What is kept of a check. State and memory are of use as long as kind and target are the same."""
+    """What is stored of a check. It is of use while kind and target are the same."""
 
     kind: str
     target: str
     state: CheckState = field(default_factory=CheckState)
-    memory: dict[str, Any] = field(default_factory=dict)
+    memory: Mapping[str, Any] = field(default_factory=dict)
+    last: Result | None = None
+    last_not_ok: Result | None = None
+
+
+class Snapshot(NamedTuple):
+    """What has changed at one moment: checks by name, and transitions in their order. They are
+    stored together or not at all.
+    """
+
+    checks: Mapping[str, SavedCheck]
+    transitions: Sequence[Transition] = ()
 
 
 class Store:
-    """The file in the state directory; without one, nothing is kept. One process at a time."""
+    """The file in the state directory. Without a directory, transitions are held in memory and the
+    rest is not stored. One process at a time.
+    """
 
     def __init__(self, folder: Path | None) -> None:
         self.path = None if folder is None else folder / FILE
@@ -81,162 +96,140 @@ class Store:
         self._complaint = ""
 
     async def load(self, now: float) -> dict[str, SavedCheck]:
-        """All that was kept, by name; nothing where it cannot be read. `now` is seconds since the
+        """Return what was stored, by name; nothing where it cannot be read. `now` is seconds since the
         epoch.
         """
         if self.path is None:
             return {}
-        return await to_thread.run_sync(self._load, self.path, now, limiter=self._limiter)
+        return await self._in_thread(lambda: self._load(now))
 
-    def encode(self, kept: Mapping[str, SavedCheck], now: float) -> list[Document]:
-        """What `save` writes, as it is at this moment."""
-        return [(name, now, text) for name, what in kept.items() if (text := _write(name, what))]
+    async def save(self, snapshot: Snapshot, now: float) -> bool:
+        """Store a snapshot in one transaction. Return False where that failed."""
+        return await self._in_thread(lambda: self._save(snapshot, now))
 
-    async def save(self, documents: Sequence[Document]) -> bool:
-        """Keep these; they are on disk together or not at all. False where that failed."""
-        if self.path is None or not documents:
-            return True
-        return await to_thread.run_sync(self._save, self.path, documents, limiter=self._limiter)
+    async def transitions(self, name: str) -> list[Transition]:
+        """Return the stored transitions of a check, the oldest first; none where they cannot be read."""
+        return await self._in_thread(lambda: self._transitions(name))
 
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
-    def _load(self, path: Path, now: float) -> dict[str, SavedCheck]:
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await to_thread.run_sync(work, limiter=self._limiter)
+
+    def _load(self, now: float) -> dict[str, SavedCheck]:
+        assert self.path is not None
         try:
-            return self._read(path, now)
+            return self._read(now)
         except sqlite3.OperationalError as error:
             self._complain(error)
         except sqlite3.DatabaseError:
             self.close()
-            aside = path.with_suffix(".broken")
+            aside = self.path.with_suffix(".broken")
             log.error(  # noqa: TRY400  # sqlite's text says no more
-                "%s is broken; it is put aside as %s, and checks begin anew", path, aside.name
+                "%s is corrupt; moved to %s; starting with empty state", self.path, aside.name
             )
             try:
-                path.replace(aside)
+                self.path.replace(aside)
                 for tail in ("-wal", "-shm"):
-                    path.with_name(path.name + tail).unlink(missing_ok=True)
-                return self._read(path, now)
-            except (sqlite3.Error, OSError) as error:
+                    self.path.with_name(self.path.name + tail).unlink(missing_ok=True)
+                return self._read(now)
+            except (sqlite3.Error, OSError, NewerError) as error:
                 self._complain(error)
+        except NewerError as error:
+            log.error(  # noqa: TRY400  # the text is the whole of it
+                "%s is not used: %s; running without stored state, nothing is saved",
+                self.path,
+                error,
+            )
+            self.path = None
         return {}
 
-    def _read(self, path: Path, now: float) -> dict[str, SavedCheck]:
-        connection = self._open(path)
+    def _read(self, now: float) -> dict[str, SavedCheck]:
+        connection = self._open()
+        connection.execute("BEGIN IMMEDIATE")
         with connection:
-            connection.execute("DELETE FROM checks WHERE at < ?", (now - KEEP,))
+            connection.execute("DELETE FROM checks WHERE at < ?", (now - RETENTION,))
+            connection.execute("DELETE FROM results WHERE name NOT IN (SELECT name FROM checks)")
+            connection.execute(
+                "DELETE FROM transitions WHERE at < ?", (now - TRANSITION_RETENTION,)
+            )
+        found: dict[str, SavedCheck] = {}
         with closing(connection.execute("SELECT name, document FROM checks")) as rows:
-            found = {str(name): _read(document) for name, document in rows}
-        return {name: kept for name, kept in found.items() if kept is not None}
+            for name, document in rows:
+                if (read := read_check(document)) is not None:
+                    found[str(name)] = SavedCheck(*read)
+        with closing(connection.execute("SELECT name, which, document FROM results")) as rows:
+            for name, which, document in rows:
+                check, result = found.get(str(name)), read_result(document)
+                if check is None or result is None:
+                    continue
+                if which == "not_ok":
+                    check.last_not_ok = result
+                if check.last is None or check.last.started_at <= result.started_at:
+                    check.last = result
+        return found
 
-    def _save(self, path: Path, documents: Sequence[Document]) -> bool:
+    def _save(self, snapshot: Snapshot, now: float) -> bool:
+        checks = snapshot.checks if self.path is not None else {}
+        states = [
+            (name, now, text)
+            for name, check in checks.items()
+            if (text := write_check(name, check.kind, check.target, check.state, check.memory))
+        ]
+        results = [
+            (name, which, now, text)
+            for name, check in checks.items()
+            for which, result in (("last", check.last), ("not_ok", check.last_not_ok))
+            if result is not None and (text := write_result(result))
+        ]
         try:
-            connection = self._open(path)
+            connection = self._open()
+            connection.execute("BEGIN IMMEDIATE")
             with connection:
-                connection.executemany(_UPSERT, documents)
-        except sqlite3.Error as error:
+                connection.executemany(_UPSERT, states)
+                connection.executemany(_UPSERT_RESULT, results)
+                connection.executemany(
+                    _INSERT_TRANSITION,
+                    [
+                        (each.check, each.at, write_transition(each))
+                        for each in snapshot.transitions
+                    ],
+                )
+                changed = {(each.check, TRANSITIONS) for each in snapshot.transitions}
+                connection.executemany(_TRIM_TRANSITIONS, changed)
+        except (sqlite3.Error, NewerError) as error:
             self.close()
             self._complain(error)
             return False
         if self._complaint:
-            log.info("%s can be written again", path)
+            log.info("%s can be written again", self.path)
             self._complaint = ""
         return True
 
-    def _open(self, path: Path) -> sqlite3.Connection:
+    def _transitions(self, name: str) -> list[Transition]:
+        query = "SELECT document FROM transitions WHERE name = ? ORDER BY id"
+        try:
+            with closing(self._open().execute(query, (name,))) as rows:
+                read = [read_transition(name, document) for (document,) in rows]
+        except (sqlite3.Error, NewerError) as error:
+            self.close()
+            self._complain(error)
+            return []
+        return [each for each in read if each is not None]
+
+    def _open(self) -> sqlite3.Connection:
         if self._connection is None:
-            connection = sqlite3.connect(path, timeout=0, check_same_thread=False)
-            try:
-                # One process only: a second one would overwrite what the first knows.
-                connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute("PRAGMA synchronous = NORMAL")
-                connection.execute("PRAGMA journal_size_limit = 4194304")
-                with connection:
-                    connection.execute(_SCHEMA)
-            except BaseException:
-                connection.close()
-                raise
-            self._connection = connection
+            self._connection = open_database(self.path)
         return self._connection
 
     def _complain(self, error: Exception) -> None:
-        """Once for each way in which it fails."""
+        """Log each way in which it fails once."""
         why = (error.strerror if isinstance(error, OSError) else None) or str(error)
         if "locked" in why:
             why = "another process uses it"
         if why != self._complaint:
             self._complaint = why
-            log.error("%s cannot be used: %s; state is not kept until it can", self.path, why)
-
-
-def _write(name: str, kept: SavedCheck) -> str | None:
-    """The document; None, and a word in the log, where the memory is none that can be kept."""
-    memory: Mapping[str, Any] = kept.memory
-    for attempt in (memory, {}):
-        try:
-            text = json.dumps(
-                {
-                    "kind": kept.kind,
-                    "target": kept.target,
-                    "state": {
-                        f.name: value
-                        for f in fields(CheckState)
-                        if (value := getattr(kept.state, f.name)) != f.default
-                    },
-                    "memory": attempt,
-                },
-                allow_nan=False,
-            )
-        except (TypeError, ValueError, RecursionError) as error:
-            log.error(  # noqa: TRY400  # its text may hold anything
-                "check %s: its memory is not JSON (%s) and is not kept", name, type(error).__name__
-            )
-            continue
-        if len(text) <= MEMORY_LIMIT:
-            return text
-        log.error(
-            "check %s: its memory is larger than %d bytes and is not kept", name, MEMORY_LIMIT
-        )
-    return None
-
-
-def _read(document: object) -> SavedCheck | None:
-    try:
-        read = json.loads(str(document))
-        state = read.get("state", {})
-        memory = read.get("memory", {})
-        return SavedCheck(
-            str(read["kind"]),
-            str(read["target"]),
-            _state(state if isinstance(state, dict) else {}),
-            memory if isinstance(memory, dict) else {},
-        )
-    except (ValueError, KeyError, AttributeError, RecursionError):
-        return None
-
-
-def _state(read: Mapping[str, Any]) -> CheckState:
-    """The state as far as it can be read; the whole of it is new where it makes no sense."""
-    found: dict[str, Any] = {}
-    try:
-        for known in fields(CheckState):
-            value = read.get(known.name, read.get(_FORMER_KEYS.get(known.name, "")))
-            if value is None:
-                continue
-            if known.name == "verdict":
-                value = Verdict(value)
-            elif known.name == "outcome":
-                value = Outcome(value)
-            elif isinstance(known.default, bool):
-                value = bool(value)
-            elif isinstance(known.default, int):
-                value = max(0, int(value))
-            else:
-                value = float(value)
-            found[known.name] = value
-        return replace(CheckState(), **found)
-    except (ValueError, TypeError, OverflowError):
-        return CheckState()
+            log.error("%s cannot be used: %s; state is not saved until it can", self.path, why)

@@ -4,5 +4,6 @@ Importing this needs no opentelemetry; only what is exported does.
 """
 
 from probed.telemetry.pipeline import Pipeline
+from probed.telemetry.subscriber import TelemetrySubscriber
 
-__all__ = ["Pipeline"]
+__all__ = ["Pipeline", "TelemetrySubscriber"]

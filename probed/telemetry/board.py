@@ -175,16 +175,20 @@ class Board:
         if result.measures or result.previous is not None:
             self._measured.take(row, result, ended)
 
-    def judge(self, name: str, state: CheckState, *, suppressed: bool = False) -> None:
-        """Set the verdict of a check; `suppressed` while a check that it depends on is failing."""
+    def judge(self, name: str, state: CheckState) -> None:
+        """Set the verdict of a check, and what else its state says."""
         row = self._checks.get(name)
         if row is not None:
             row.up = _UP.get(state.verdict)
             row.failures = state.failed_streak
             row.last_success = state.last_success
             row.flapping = int(state.flapping)
-            if row.suppressed is not None:
-                row.suppressed = int(suppressed)
+
+    def suppress(self, name: str, *, active: bool) -> None:
+        """Set whether alerts of a check are suppressed. A check without dependencies has no such series."""
+        row = self._checks.get(name)
+        if row is not None and row.suppressed is not None:
+            row.suppressed = int(active)
 
 
 def reason_of(result: Result) -> str:

@@ -67,9 +67,6 @@ class Pipeline:
             ),
             phase_histogram=config.telemetry.phase_histogram,
         )
-        for check in config.checks:
-            if check.enabled:
-                self.board.add(check)
         self._exporter = self._make_exporter(self.settings, self._connect(config))
         self._tasks: TaskGroup | None = None
         self._drained = False

@@ -2,10 +2,11 @@
 
 from probed.web.access import Access
 from probed.web.api import api_app
-from probed.web.page import Daemon, Page
+from probed.web.daemon import Daemon
+from probed.web.page import Hub, Page
 from probed.web.server import Listener, bind
 from probed.web.telemetry import telemetry_app
 
 __all__ = [
-    "Access", "Daemon", "Listener", "Page", "api_app", "bind", "telemetry_app",
+    "Access", "Daemon", "Hub", "Listener", "Page", "api_app", "bind", "telemetry_app",
 ]  # fmt: skip

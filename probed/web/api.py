@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.applications import Starlette
@@ -12,12 +12,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from probed.engine.history import CheckHistory, History
-from probed.model import Result
+from probed.engine.documents import check_document, history_document
 from probed.web.access import Access, Reading
-
-Document = Callable[[Result], Mapping[str, Any]]
-"""How a result is written as JSON."""
+from probed.web.daemon import Daemon
 
 _HEADERS = {
     "cache-control": "no-store",
@@ -27,14 +24,12 @@ _HEADERS = {
 
 
 def api_app(
-    history: History,
-    document: Document,
-    status: Callable[[], Mapping[str, Any]],
+    daemon: Daemon,
     allowed_hosts: Sequence[str],
     access: Access,
     more: Sequence[Route] = (),
 ) -> Starlette:
-    """`/api/v1/status`, `/api/v1/checks`, `/api/v1/checks/NAME`, and `more`, for those who may read.
+    """Return `/api/v1/status`, `/api/v1/checks`, `/api/v1/checks/NAME`, and `more`, for those who may read.
 
     Requests for another host than those allowed are refused: a page that a browser loaded from
     elsewhere must not read this through DNS rebinding.
@@ -44,16 +39,18 @@ def api_app(
         return JSONResponse(content, status_code=code, headers=_HEADERS)
 
     async def get_status(_: Request) -> Response:
-        return answer(dict(status()))
+        return answer(dict(daemon.status()))
 
     async def get_checks(_: Request) -> Response:
-        return answer({"checks": [_brief(h, document) for h in history.checks.values()]})
+        return answer({"checks": [check_document(e) for e in daemon.history.checks.values()]})
 
     async def get_check(request: Request) -> Response:
-        found = history.checks.get(request.path_params["name"])
+        name = request.path_params["name"]
+        transitions = await daemon.transitions(name)
+        found = daemon.history.checks.get(name)
         if found is None:
-            return answer({"error": "there is no check of that name"}, 404)
-        return answer(_whole(found, document))
+            return answer({"error": "no such check"}, 404)
+        return answer(history_document(found, transitions))
 
     return Starlette(
         routes=[
@@ -69,42 +66,3 @@ def api_app(
             Middleware(Reading, access=access),
         ],
     )
-
-
-def _brief(history: CheckHistory, document: Document) -> dict[str, Any]:
-    state, check, last = history.state, history.check, history.last
-    return {
-        "check": check.name,
-        "probe": check.probe.kind,
-        "target": check.probe.target,
-        "enabled": check.enabled,
-        "verdict": state.verdict.value,
-        "since": state.since or None,
-        "consecutive_failures": state.failed_streak,
-        "flapping": state.flapping,
-        "held_by": list(history.held_by),
-        "last_run": state.last_run,
-        "last_success": state.last_success,
-        "last": None if last is None else document(last),
-    }
-
-
-def _whole(history: CheckHistory, document: Document) -> dict[str, Any]:
-    failed = history.last_not_ok
-    return _brief(history, document) | {
-        "last_not_ok": None if failed is None else document(failed),
-        "recent": [
-            {
-                "started_at": past.started_at,
-                "duration_s": round(past.duration_s, 6),
-                "outcome": past.outcome.value,
-                "reason": past.reason,
-                "trace_id": past.trace_id,
-            }
-            for past in history.past
-        ],
-        "transitions": [
-            change._asdict() | {"old": change.old.value, "new": change.new.value}
-            for change in history.transitions
-        ],
-    }

@@ -10,6 +10,7 @@ import pytest
 
 from probed.app import App
 from probed.config import Config, loads
+from probed.events import Event, Recorded
 from probed.model import Outcome, Result, Verdict
 from probed.registry import Registry
 from probed.state import CheckState
@@ -34,9 +35,9 @@ async def parsed(text: str) -> Config:
 
 async def made(port: int, more: str = "", watch: Watch | None = None) -> App:
     """The app as `probed run` makes it: before the loop has anything to do."""
-    on_result = None if watch is None else watch.take
+    subscribers = [] if watch is None else [watch.record]
     found = await config(port, more)
-    return await anyio.to_thread.run_sync(partial(App, found, on_result=on_result))
+    return await anyio.to_thread.run_sync(partial(App, found, subscribers=subscribers))
 
 
 class Watch:
@@ -46,9 +47,10 @@ class Watch:
         self.seen: list[tuple[Result, CheckState]] = []
         self.arrived = anyio.Event()
 
-    def take(self, result: Result, state: CheckState) -> None:
-        self.seen.append((result, state))
-        self.arrived.set()
+    def record(self, event: Event) -> None:
+        if isinstance(event, Recorded):
+            self.seen.append((event.result, event.state))
+            self.arrived.set()
 
 
 async def test_a_result_reaches_board_state_and_history() -> None:
@@ -58,17 +60,17 @@ async def test_a_result_reaches_board_state_and_history() -> None:
         with anyio.fail_after(5):
             async with anyio.create_task_group() as tasks:
                 await tasks.start(app.run)
-                assert app.alive() is None
-                assert app.ready() is None
+                assert app.status.alive() is None
+                assert app.status.ready() is None
                 await watch.arrived.wait()
                 text = b"".join(app.pipeline.scrape("")[1]).decode()
                 app.stop()
-        assert app.ready() == "not probing"
+        assert app.status.ready() == "not probing"
     result, state = watch.seen[0]
     assert (result.outcome, state.verdict) == (Outcome.OK, Verdict.UP)
-    assert app.history.checks["web"].last is not None
+    assert app.monitor.history.checks["web"].last is not None
     assert 'probed_check_up{probed_check="web",probed_probe="tcp"} 1' in text
-    assert app.status()["verdicts"]["up"] == 1
+    assert app.status.document()["verdicts"]["up"] == 1
 
 
 async def test_a_failure_and_its_end_are_transitions() -> None:
@@ -79,10 +81,10 @@ async def test_a_failure_and_its_end_are_transitions() -> None:
             async with anyio.create_task_group() as tasks:
                 await tasks.start(app.run)
                 await watch.arrived.wait()
+                (transition,) = await app.transitions("web")
                 app.stop()
-    (transition,) = app.history.checks["web"].transitions
     assert (transition.old, transition.new) == (Verdict.PENDING, Verdict.DOWN)
-    last = app.history.checks["web"].last_not_ok
+    last = app.monitor.history.checks["web"].last_not_ok
     assert last is not None
     assert last.trace_id == transition.trace_id
 
@@ -117,7 +119,7 @@ async def test_a_scheduler_that_stands_still_is_not_alive() -> None:
     clock = FakeClock()
     async with serve("silent") as peer:
         app = App(await config(peer.port), clock=clock)
-    app.scheduler.add(app.config.checks)
-    assert app.alive() is None
+    app.change(app.config)
+    assert app.status.alive() is None
     await clock.advance(60)
-    assert app.alive() == "the scheduler is 60 s late"
+    assert app.status.alive() == "the scheduler is 60 s late"

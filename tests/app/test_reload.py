@@ -13,9 +13,9 @@ from anyio import to_thread
 
 from probed.app import App
 from probed.config import Config, load
-from probed.model import Result, Verdict
+from probed.events import Event, Recorded
+from probed.model import Verdict
 from probed.registry import Registry
-from probed.state import CheckState
 from probed.testing import FakeClock, serve
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("clean_environment")]
@@ -74,10 +74,13 @@ def begin(tmp_path: Path) -> Begin:
         def read() -> Config:
             return load(path, Registry(), {})
 
-        def count(result: Result, _: CheckState) -> None:
-            results[result.check] = results.get(result.check, 0) + 1
+        def count(event: Event) -> None:
+            if isinstance(event, Recorded):
+                results[event.check.name] = results.get(event.check.name, 0) + 1
 
-        app = App(read(), load=read, environ={"PROBED_CONTROL": ""}, clock=clock, on_result=count)
+        app = App(
+            read(), load=read, environ={"PROBED_CONTROL": ""}, clock=clock, subscribers=[count]
+        )
         return Daemon(path, app, results)
 
     async def begun(*checks: str, service: str = "", clock: FakeClock | None = None) -> Daemon:
@@ -94,9 +97,9 @@ async def test_what_is_the_same_goes_on_and_the_rest_is_taken_over(begin: Begin)
                 await tasks.start(daemon.app.run)
                 for name in ("same", "gone", "moved"):
                     await daemon.ran(name, 2)
-                same = daemon.app.history.checks["same"]
+                same = daemon.app.monitor.history.checks["same"]
                 runs, since = len(same.past), same.state.since
-                assert daemon.app.history.checks["moved"].state.verdict is Verdict.DOWN
+                assert daemon.app.monitor.history.checks["moved"].state.verdict is Verdict.DOWN
                 await daemon.write(
                     tcp("same", peer.port), tcp("moved", peer.port), tcp("new", peer.port)
                 )
@@ -107,10 +110,10 @@ async def test_what_is_the_same_goes_on_and_the_rest_is_taken_over(begin: Begin)
                     "- gone",
                     f"~ moved: address 127.0.0.1:1 -> 127.0.0.1:{peer.port}",
                 )
-                assert daemon.app.history.checks["same"] is same
+                assert daemon.app.monitor.history.checks["same"] is same
                 assert (same.state.since, len(same.past) >= runs) == (since, True)
                 # Another target: what was known of the old one says nothing of it.
-                assert daemon.app.history.checks["moved"].state.verdict is Verdict.PENDING
+                assert daemon.app.monitor.history.checks["moved"].state.verdict is Verdict.PENDING
                 gone = daemon.results["gone"]
                 for name in ("new", "moved", "same"):
                     await daemon.ran(name, 2)
@@ -129,10 +132,10 @@ async def test_settings_of_judgement_change_without_a_new_beginning(begin: Begin
             async with anyio.create_task_group() as tasks:
                 await tasks.start(daemon.app.run)
                 await daemon.ran("web")
-                since = daemon.app.history.checks["web"].state.since
+                since = daemon.app.monitor.history.checks["web"].state.since
                 await daemon.write(tcp("web", peer.port, ", fail_after: 3, severity: P1"))
                 assert (await daemon.app.reloader.reload()).ok
-                entry = daemon.app.history.checks["web"]
+                entry = daemon.app.monitor.history.checks["web"]
                 assert (entry.check.fail_after, entry.check.severity.value) == (3, "P1")
                 assert (entry.state.verdict, entry.state.since) == (Verdict.UP, since)
                 assert 'severity="P1"' in daemon.scrape()
@@ -163,7 +166,7 @@ async def test_a_bad_file_changes_nothing_and_is_seen(
                 assert not reloaded.ok
                 assert said in "\n".join(reloaded.lines)
                 assert daemon.app.config is before
-                status = daemon.app.status()["config"]
+                status = daemon.app.status.document()["config"]
                 assert (status["last_reload_ok"], said in status["error"]) == (False, True)
                 text = daemon.scrape()
                 assert "probed_config_last_reload_success 0" in text
@@ -172,7 +175,7 @@ async def test_a_bad_file_changes_nothing_and_is_seen(
                 await daemon.write(tcp("web", peer.port))
                 assert await daemon.app.reloader.reload() == type(reloaded)(ok=True, lines=())
                 assert "probed_config_last_reload_success 1" in daemon.scrape()
-                assert daemon.app.status()["config"]["error"] is None
+                assert daemon.app.status.document()["config"]["error"] is None
                 daemon.app.stop()
 
 
@@ -220,8 +223,9 @@ async def test_the_files_are_watched_and_a_change_is_taken_when_it_has_settled(
         await clock.asleep()
 
     def known() -> list[str]:
-        return list(daemon.app.history.checks)
+        return list(daemon.app.monitor.history.checks)
 
+    daemon.app.change(daemon.app.config)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(daemon.app.reloader.watch)
         await looked()
@@ -234,7 +238,7 @@ async def test_the_files_are_watched_and_a_change_is_taken_when_it_has_settled(
         await looked()
         await looked()
         await looked()
-        assert daemon.app.status()["config"]["last_reload_ok"] is False
+        assert daemon.app.status.document()["config"]["last_reload_ok"] is False
         assert 'probed_config_reloads_total{outcome="failed"} 1' in daemon.scrape(), "once"
         await daemon.write(tcp("c", 1), service=", watch: false")
         await looked()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 
 from probed import HostPort, Probe, Run
 from probed.config import Check
-from probed.engine.schedule import Limits, Scheduler, next_due, offset
+from probed.engine.executor import Limits, Places
+from probed.engine.schedule import Scheduler, next_due, offset
+from probed.model import Outcome, Result
 from probed.testing import FakeClock
 
 pytestmark = pytest.mark.anyio
@@ -44,7 +46,8 @@ class Bench:
     length: float = 0.0
 
     def __post_init__(self) -> None:
-        self.scheduler = Scheduler(self.clock, self.execute, self, self.limits)
+        self.places = Places(self.limits, self.occupied)
+        self.scheduler = Scheduler(self.clock, self.execute, self)
 
     def late(self, seconds: float) -> None:
         self.lateness.append(seconds)
@@ -55,9 +58,16 @@ class Bench:
     def occupied(self, running: int, waiting: int) -> None:
         self.loads.append((running, waiting))
 
-    async def execute(self, check: Check) -> None:
-        self.starts.append((check.name, self.clock.monotonic()))
-        await self.clock.sleep(self.length)
+    async def execute(self, check: Check, begun: Callable[[], None]) -> Result:
+        await self.places.acquire(check.probe.host)
+        try:
+            begun()
+            at = self.clock.monotonic()
+            self.starts.append((check.name, at))
+            await self.clock.sleep(self.length)
+            return Result(check.name, "nothing", "t", Outcome.OK, at, self.length, "0" * 32, "")
+        finally:
+            self.places.release(check.probe.host)
 
     @asynccontextmanager
     async def running(self, *checks: Check) -> AsyncIterator[None]:
@@ -223,7 +233,7 @@ async def test_drained_nothing_is_run_and_what_was_not_is_counted(bench: Bench) 
 async def test_now_runs_beside_the_cadence_and_returns_when_it_has_ended(bench: Bench) -> None:
     bench.length = 1.0
     async with bench.running(check(interval=1000.0)), anyio.create_task_group() as tasks:
-        ended: list[bool] = []
+        ended: list[Result | None] = []
 
         async def now() -> None:
             ended.append(await bench.scheduler.now("web"))
@@ -233,7 +243,9 @@ async def test_now_runs_beside_the_cadence_and_returns_when_it_has_ended(bench: 
         assert [name for name, _ in bench.starts] == ["web"]
         assert not ended
         await bench.clock.advance(1)
-    assert ended == [True]
+    (result,) = ended
+    assert result is not None
+    assert (result.check, result.started_at) == bench.starts[0]
 
 
 async def test_now_waits_for_the_run_that_goes_on(bench: Bench) -> None:
@@ -250,7 +262,7 @@ async def test_now_waits_for_the_run_that_goes_on(bench: Bench) -> None:
 
 async def test_now_says_that_there_is_no_such_check(bench: Bench) -> None:
     async with bench.running():
-        assert not await bench.scheduler.now("web")
+        assert await bench.scheduler.now("web") is None
 
 
 async def test_a_stop_shows_as_lateness(bench: Bench) -> None:

@@ -7,7 +7,6 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Any
 from xml.etree import ElementTree as ET
 
 import anyio
@@ -19,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from probed.app import App
 from probed.config import Config, loads
 from probed.engine.runner import Runner
+from probed.events import Event, Recorded
 from probed.model import Outcome, Result
 from probed.output import FORMATS, Report, Style, render
 from probed.output.github import render_markdown
@@ -181,21 +181,22 @@ async def asked(path: str) -> tuple[str, list[Result]]:
     results: dict[str, Result] = {}
     all_there = anyio.Event()
 
-    def take(result: Result, _: Any) -> None:
-        results[result.check] = result
+    def collect(event: Event) -> None:
+        if isinstance(event, Recorded):
+            results[event.check.name] = event.result
         if len(results) == 6:
             all_there.set()
 
     async with peers() as checks:
         found = await config(checks)
         app = await anyio.to_thread.run_sync(
-            partial(App, found, on_result=take, environ={"PROBED_CONTROL": ""})
+            partial(App, found, subscribers=[collect], environ={"PROBED_CONTROL": ""})
         )
         with anyio.fail_after(10):
             async with anyio.create_task_group() as tasks:
                 await tasks.start(app.run)
                 await all_there.wait()
-                base = app.api_url if path.startswith("api") else app.metrics_url
+                base = app.status.api_url if path.startswith("api") else app.status.metrics_url
                 async with httpx2.AsyncClient(trust_env=False) as client:
                     answer = await client.get(f"{base}/{path}")
                 app.stop()

@@ -1,4 +1,4 @@
-"""What is kept outlives the process, whatever became of the file."""
+"""What is saved survives the process, whatever became of the file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 
 from probed.model import Outcome, Verdict
 from probed.state import CheckState
-from probed.store.checks import KEEP, MEMORY_LIMIT, SavedCheck, Store, _read, _write, state_folder
+from probed.store.checks import RETENTION, SavedCheck, Snapshot, Store, state_folder
+from probed.store.documents import (
+    MEMORY_LIMIT,
+    read_check,
+    read_result,
+    read_transition,
+    write_check,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -33,7 +40,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 async def save(store: Store, kept: dict[str, SavedCheck], now: float = NOW) -> bool:
-    return await store.save(store.encode(kept, now))
+    return await store.save(Snapshot(kept), now)
 
 
 def other(folder: Path) -> Store:
@@ -54,20 +61,20 @@ async def test_the_last_save_counts(store: Store) -> None:
     assert (await store.load(NOW))["web"].memory == {"n": 2}
 
 
-async def test_without_a_folder_nothing_is_kept_and_nothing_complains() -> None:
+async def test_without_a_folder_no_state_is_saved_and_nothing_complains() -> None:
     store = Store(None)
     assert await save(store, {"web": SavedCheck("tcp", "h:1")})
     assert await store.load(NOW) == {}
 
 
 async def test_the_state_of_a_check_that_is_gone_for_a_month_is_forgotten(store: Store) -> None:
-    await save(store, {"old": SavedCheck("tcp", "h:1")}, NOW - KEEP - 1)
-    await save(store, {"new": SavedCheck("tcp", "h:1")}, NOW - KEEP + 1)
+    await save(store, {"old": SavedCheck("tcp", "h:1")}, NOW - RETENTION - 1)
+    await save(store, {"new": SavedCheck("tcp", "h:1")}, NOW - RETENTION + 1)
     assert set(await store.load(NOW)) == {"new"}
 
 
 @pytest.mark.parametrize("content", [b"", b"x" * 5000, b"SQLite format 3\0" + b"\xff" * 5000])
-async def test_a_broken_file_is_put_aside_and_checks_begin_anew(
+async def test_a_corrupt_file_is_moved_aside_and_checks_start_with_empty_state(
     tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = tmp_path / "state.db"
@@ -79,7 +86,7 @@ async def test_a_broken_file_is_put_aside_and_checks_begin_anew(
     store.close()
     if content:
         assert (tmp_path / "state.broken").read_bytes() == content
-        assert "put aside" in caplog.text
+        assert "is corrupt; moved to state.broken; starting with empty state" in caplog.text
 
 
 async def test_a_second_daemon_keeps_out_of_the_first_ones_file(
@@ -103,7 +110,7 @@ async def test_where_it_cannot_be_written_it_says_so_once_and_goes_on_when_it_ca
     assert await store.load(NOW) == {}
     for _ in range(3):
         assert not await save(store, {"web": SavedCheck("tcp", "h:1")})
-    assert caplog.text.count("state is not kept until it can") == 1
+    assert caplog.text.count("state is not saved until it can") == 1
     folder.mkdir()
     assert await save(store, {"web": SavedCheck("tcp", "h:1")})
     assert "can be written again" in caplog.text
@@ -118,6 +125,7 @@ async def test_a_document_of_another_version_is_read_as_far_as_it_goes(
                   "memory": {"a": 1}, "extra": {}},
         "older": {"kind": "tcp", "target": "t"},
         "strange": {"kind": "tcp", "target": "t", "state": {"verdict": "sideways"}},
+        "endless": {"kind": "tcp", "target": "t", "state": {"verdict": "up", "since": 1e999}},
         "odd": {"kind": "tcp", "target": "t", "state": [1], "memory": "x"},
         "useless": {"target": "t"},
     }  # fmt: skip
@@ -135,6 +143,7 @@ async def test_a_document_of_another_version_is_read_as_far_as_it_goes(
     assert found["newer"] == SavedCheck(
         "tcp", "t", CheckState(Verdict.DOWN, failed_streak=2), {"a": 1}
     )
+    assert found["endless"] == SavedCheck("tcp", "t")
     assert found["older"] == found["strange"] == found["odd"] == SavedCheck("tcp", "t")
     assert not {"useless", "text"} & set(found)
 
@@ -145,7 +154,7 @@ async def test_memory_that_cannot_be_kept_does_not_keep_the_state_from_being_kep
 ) -> None:
     await save(store, {"web": SavedCheck("tcp", "h:1", STATE, memory)})
     assert (await store.load(NOW))["web"] == SavedCheck("tcp", "h:1", STATE)
-    assert "is not kept" in caplog.text
+    assert "is not saved" in caplog.text
 
 
 JSON = st.recursive(
@@ -157,15 +166,28 @@ JSON = st.recursive(
 
 @given(st.dictionaries(st.sampled_from(["kind", "target", "state", "memory"]), JSON) | JSON)
 def test_whatever_a_document_holds_it_can_be_read(document: object) -> None:
-    kept = _read(json.dumps(document))
-    if kept is not None:
-        again = _write("web", kept)
-        assert again is not None or kept.memory
+    read = read_check(json.dumps(document))
+    if read is not None:
+        assert write_check("web", *read) is not None or read[3]
+
+
+RESULT_FIELDS = [
+    "check", "probe", "target", "outcome", "started_at", "duration_s", "trace_id", "findings", "phases",
+    "measures", "facts", "earlier_attempts", "labels", "severity",
+]  # fmt: skip
+
+
+@given(st.dictionaries(st.sampled_from(RESULT_FIELDS), JSON) | JSON)
+def test_whatever_the_document_of_a_result_holds_it_can_be_read(document: object) -> None:
+    read_result(json.dumps(document))
+    read_transition("web", json.dumps(document))
 
 
 @given(st.binary(max_size=200))
 def test_whatever_stands_in_a_row_it_can_be_read(raw: bytes) -> None:
-    assert _read(raw) is None
+    assert read_check(raw) is None
+    assert read_result(raw) is None
+    assert read_transition("web", raw) is None
 
 
 def test_the_state_directory_is_made_as_configured_or_as_systemd_says(tmp_path: Path) -> None:

@@ -172,7 +172,7 @@ def test_a_container_beside_it_drains_when_all_are_stopped(start: Any) -> None:
         env=environment(**STRICT, PROBED_CONTROL=str(daemon.control)),
     ) as process:  # fmt: skip
         assert process.stdout is not None
-        assert process.stdout.readline() == "waiting for the end\n"
+        assert process.stdout.readline() == "waiting for SIGTERM\n"
         assert daemon.total("probed_scheduler_drained") == 0
         process.send_signal(signal.SIGTERM)
         assert "drained: no checks are run" in process.stdout.read()

@@ -107,11 +107,11 @@ def test_a_check_with_dependencies_says_whether_its_alert_is_suppressed(
     assert [samples()(name) for name in names] == [None, None]
     board.add(check(depends_on=("dns",)))
     assert [samples()(name) for name in names] == [0, 0]
-    board.judge("mx", CheckState(Verdict.DOWN), suppressed=True)
+    board.suppress("mx", active=True)
     assert [samples()(name) for name in names] == [1, 1]
     board.add(check(depends_on=("dns", "gateway")))
     assert [samples()(name) for name in names] == [1, 1], "a reload forgot it"
-    board.judge("mx", CheckState(Verdict.DOWN), suppressed=False)
+    board.suppress("mx", active=False)
     assert [samples()(name) for name in names] == [0, 0]
     board.add(check())
     assert [samples()(name) for name in names] == [None, None]

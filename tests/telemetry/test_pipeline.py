@@ -23,7 +23,11 @@ MakeCheck = Callable[..., Check]
 
 def pipeline(*checks: Check, environ: dict[str, str] | None = None, **more: Any) -> Pipeline:
     config = Config(checks=checks, redactor=Redactor(), **more)
-    return Pipeline(config, SystemClock(), Network(), version="1.2", environ=environ or {})
+    made = Pipeline(config, SystemClock(), Network(), version="1.2", environ=environ or {})
+    for check in checks:
+        if check.enabled:
+            made.board.add(check)
+    return made
 
 
 async def test_a_scrape_is_answered_in_the_format_asked_for(check: MakeCheck) -> None:

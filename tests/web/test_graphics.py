@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from probed.engine.history import Change, Past
-from probed.model import Outcome, Verdict
+from probed.engine.history import Past
+from probed.model import Outcome, Transition, Verdict
 from probed.web.page.graphics import sparkline, timeline
 
 
@@ -38,8 +38,8 @@ def test_no_runs_no_picture_and_a_name_is_text() -> None:
     assert 'd=""' in sparkline("web", past(Outcome.FAILED))
 
 
-def change(at: float, new: Verdict) -> Change:
-    return Change(at, Verdict.PENDING, new, None, None, "")
+def change(at: float, new: Verdict) -> Transition:
+    return Transition("web", Verdict.PENDING, new, at, None, None, "")
 
 
 def test_a_timeline_shows_which_verdict_held_when_and_says_how_long() -> None:

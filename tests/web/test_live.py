@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from probed.web.page.live import SAID, WORD, Client, Hub
+from probed.web.page.live import SENTENCES, UPDATE, Client, Hub
 
 
 def hub(*clients: Client) -> Hub:
@@ -14,31 +14,31 @@ def hub(*clients: Client) -> Hub:
 def test_a_word_is_bounded_and_begins_with_what_is_not_up() -> None:
     client = Client()
     many = hub(client)
-    for number in range(3 * WORD):
-        many.ran(f"c{number}", stirs=number >= 3 * WORD - 2)
-    first = client.take()
-    assert first[:3] == [f"c{3 * WORD - 2}", f"c{3 * WORD - 1}", "c0"]
-    assert len(first) == WORD
-    heard = [*first, *client.take(), *client.take()]
-    assert len(heard) == len(set(heard)) == 3 * WORD
-    assert client.take() == []
+    for number in range(3 * UPDATE):
+        many.update(f"c{number}", urgent=number >= 3 * UPDATE - 2)
+    first = client.next_names()
+    assert first[:3] == [f"c{3 * UPDATE - 2}", f"c{3 * UPDATE - 1}", "c0"]
+    assert len(first) == UPDATE
+    heard = [*first, *client.next_names(), *client.next_names()]
+    assert len(heard) == len(set(heard)) == 3 * UPDATE
+    assert client.next_names() == []
 
 
 def test_a_check_that_ran_twice_is_told_once() -> None:
     client = Client()
     many = hub(client)
     for stirs in (False, False, True):
-        many.ran("a", stirs=stirs)
-    assert client.take() == ["a"]
-    assert client.take() == []
+        many.update("a", urgent=stirs)
+    assert client.next_names() == ["a"]
+    assert client.next_names() == []
 
 
 def test_a_page_of_one_check_hears_of_no_other() -> None:
     one, everything = Client("a"), Client()
     many = hub(one, everything)
-    many.ran("b", stirs=True, sentence="b is down")
-    assert (one.take(), one.stirred, list(one.said)) == ([], False, [])
-    assert (everything.take(), everything.stirred, list(everything.said)) == (
+    many.update("b", urgent=True, sentence="b is down")
+    assert (one.next_names(), one.changed, list(one.sentences)) == ([], False, [])
+    assert (everything.next_names(), everything.changed, list(everything.sentences)) == (
         ["b"], True, ["b is down"],
     )  # fmt: skip
 
@@ -46,6 +46,6 @@ def test_a_page_of_one_check_hears_of_no_other() -> None:
 def test_sentences_are_the_last_few() -> None:
     client = Client()
     many = hub(client)
-    for number in range(SAID + 3):
-        many.ran("a", stirs=True, sentence=f"{number}")
-    assert list(client.said) == [f"{number}" for number in range(3, SAID + 3)]
+    for number in range(SENTENCES + 3):
+        many.update("a", urgent=True, sentence=f"{number}")
+    assert list(client.sentences) == [f"{number}" for number in range(3, SENTENCES + 3)]

@@ -1,5 +1,6 @@
-"""The status page: rendered here, live by server-sent events, readable without a script."""
+"""The status page: readable without a script, live with one."""
 
-from probed.web.page.app import Daemon, Page
+from probed.web.page.app import Page
+from probed.web.page.live import Hub
 
-__all__ = ["Daemon", "Page"]
+__all__ = ["Hub", "Page"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -12,14 +12,14 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from probed.engine.history import CheckHistory, History
-from probed.model import Result, Transition, Verdict
+from probed.engine.history import CheckHistory
 from probed.web.access import CHALLENGE, Access, is_ours
+from probed.web.daemon import Daemon
 from probed.web.page import details
 from probed.web.page.assets import HEADERS
 from probed.web.page.graphics import FAVICON, badge
 from probed.web.page.layout import check_url, document
-from probed.web.page.live import PAGES, EventStream, Hub
+from probed.web.page.live import PAGES, EventStream, Hub, Parts
 from probed.web.page.markup import Child
 from probed.web.page.overview import Filter, Overview, row_id
 
@@ -28,45 +28,14 @@ CHUNK = 1 << 15
 RUN_SECONDS = 120.0
 
 
-@dataclass(frozen=True, slots=True)
-class Daemon:
-    """What the page asks the daemon for. `settings` is the text of a check's settings with their
-    origins; `run` runs a check now, and tells whether it could.
-    """
-
-    history: History
-    status: Callable[[], Mapping[str, Any]]
-    own: Callable[[], details.Rows]
-    config: Callable[[], str]
-    settings: Callable[[str], Awaitable[str]]
-    run: Callable[[str], Awaitable[bool]]
-    where: str = ""
-
-
 class Page:
-    """The page, and what open ones are told."""
+    """The routes of the page. `hub` updates those that are open."""
 
-    def __init__(self, daemon: Daemon, access: Access) -> None:
+    def __init__(self, daemon: Daemon, access: Access, hub: Hub) -> None:
         self._daemon = daemon
         self._access = access
-        self._hub = Hub()
+        self._hub = hub
         self._overview = Overview(daemon.history)
-
-    def took(self, result: Result, entry: CheckHistory, transition: Transition | None) -> None:
-        """A result came in."""
-        if self._hub.clients:
-            sentence = "" if transition is None else f"{result.check} is {transition.new.value}"
-            stirs = transition is not None or entry.state.verdict is not Verdict.UP
-            self._hub.ran(result.check, stirs=stirs, sentence=sentence)
-
-    def replaced(self) -> None:
-        """There are other checks now."""
-        self._overview.forget(self._daemon.history.checks)
-        self._hub.replaced()
-
-    def close(self) -> None:
-        """End what open pages listen to."""
-        self._hub.close()
 
     @property
     def routes(self) -> list[Route]:
@@ -102,7 +71,7 @@ class Page:
         return self._daemon.history.checks.get(request.path_params["name"])
 
     def _missing(self) -> Response:
-        body = details.error_body("No such check", ["There is no check of that name."])
+        body = details.error_body("No such check", ["There is no check with this name."])
         return self._page("No such check", body, code=404)
 
     async def _all(self, request: Request) -> Response:
@@ -114,7 +83,7 @@ class Page:
         # A row that is shown is kept current, also when its verdict is not what was asked for any more.
         wanted = replace(Filter.of(request.query_params), state="")
 
-        def parts(names: Sequence[str], stirred: bool) -> Mapping[str, str]:
+        async def parts(names: Sequence[str], changed: bool) -> Mapping[str, str]:
             checks = self._daemon.history.checks
             entries = [entry for name in names if (entry := checks.get(name)) is not None]
             found: dict[str, str] = {
@@ -122,7 +91,7 @@ class Page:
                 for entry in entries
                 if wanted.takes(entry)
             }
-            if stirred:
+            if changed:
                 found["summary"] = self._overview.summary()
                 found["troubles"] = self._overview.troubles()
             return found
@@ -135,11 +104,12 @@ class Page:
             return self._missing()
         name = entry.check.name
         note = (
-            "It could not be run: the daemon is drained."
+            "The check was not run: the daemon is drained, or a reload cancelled it."
             if "drained" in request.query_params
             else ""
         )
-        body = details.check_body(entry, may_run=self._access.administered, note=note)
+        transitions = await self._daemon.transitions(name)
+        body = details.check_body(entry, transitions, may_run=self._access.administered, note=note)
         return self._page(name, body, events=check_url(name, "/events"))
 
     async def _check_events(self, request: Request) -> Any:
@@ -148,15 +118,14 @@ class Page:
             return self._missing()
         name = entry.check.name
 
-        def parts(*_: object) -> Mapping[str, str]:
+        async def parts(*_: object) -> Mapping[str, str]:
+            transitions = await self._daemon.transitions(name)
             entry = self._daemon.history.checks.get(name)
-            return {"live-part": details.live_part(entry)} if entry else {}
+            return {"live-part": details.live_part(entry, transitions)} if entry else {}
 
         return self._stream(parts, name)
 
-    def _stream(
-        self, parts: Callable[[Sequence[str], bool], Mapping[str, str]], only: str | None = None
-    ) -> Any:
+    def _stream(self, parts: Parts, only: str | None = None) -> Any:
         if len(self._hub.clients) >= PAGES:
             return PlainTextResponse(
                 "too many open pages\n", status_code=503, headers={"retry-after": "30"}
@@ -179,15 +148,19 @@ class Page:
         if entry is None:
             return self._missing()
         if not self._access.administered:
-            return PlainTextResponse("nobody may: set service.access.admin\n", status_code=403)
+            return PlainTextResponse(
+                "Running checks from the page is disabled; set service.access.admin\n",
+                status_code=403,
+            )
         if not is_ours(request.headers):
-            return PlainTextResponse("not from another page\n", status_code=403)
+            return PlainTextResponse("Cross-site request refused\n", status_code=403)
         if not self._access.may_act(request.headers):
-            return PlainTextResponse("a password is needed\n", status_code=401, headers=CHALLENGE)
-        ran = False
+            return PlainTextResponse("Password required\n", status_code=401, headers=CHALLENGE)
+        result = None
         with anyio.move_on_after(RUN_SECONDS):
-            ran = await self._daemon.run(entry.check.name)
-        return RedirectResponse(check_url(entry.check.name, "" if ran else "?drained"), 303)
+            result = await self._daemon.run(entry.check.name)
+        more = "?drained" if result is None else ""
+        return RedirectResponse(check_url(entry.check.name, more), 303)
 
     async def _config(self, _: Request) -> Response:
         reload = self._daemon.status()["config"]
@@ -195,13 +168,13 @@ class Page:
         return self._page("Configuration", body, here="/config")
 
     async def _status(self, _: Request) -> Response:
-        body = details.status_body(self._daemon.status(), self._daemon.own)
+        body = details.status_body(self._daemon.status(), self._daemon.daemon_metrics)
         return self._page("The daemon", body, here="/status")
 
     async def _badge(self, request: Request) -> Response:
         entry = self._entry(request)
         if entry is None:
-            return PlainTextResponse("there is no check of that name\n", status_code=404)
+            return PlainTextResponse("No such check\n", status_code=404)
         made = badge(entry.check.name, entry.state.verdict)
         return Response(made, media_type="image/svg+xml", headers=HEADERS)
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from probed.engine.history import CheckHistory
-from probed.model import Result
+from probed.model import Result, Transition
 from probed.text.humanize import measure_lines, seconds
 from probed.web.page.graphics import sparkline, timeline, waterfall
-from probed.web.page.layout import check_url, findings, moment, pairs, runbook, verdict
+from probed.web.page.layout import check_url, findings, moment, pairs, runbook, suppression, verdict
 from probed.web.page.markup import Child, Html, el
 
 LINES = 400_000
@@ -19,7 +19,9 @@ Rows = Iterable[tuple[str, str, str]]
 """Name, labels and value of each of the daemon's own series."""
 
 
-def check_body(entry: CheckHistory, *, may_run: bool, note: str = "") -> Iterator[Child]:
+def check_body(
+    entry: CheckHistory, transitions: Sequence[Transition], *, may_run: bool, note: str = ""
+) -> Iterator[Child]:
     check, state = entry.check, entry.state
     yield el("h1", check.name)
     yield el(
@@ -38,7 +40,7 @@ def check_body(entry: CheckHistory, *, may_run: bool, note: str = "") -> Iterato
         yield el(
             "form", el("button", "Run now"), method="post", action=check_url(check.name, "/run")
         )
-    yield live_part(entry)
+    yield live_part(entry, transitions)
     about = {
         "labels": ", ".join(f"{key}={value}" for key, value in check.labels.items()),
         "tags": ", ".join(check.tags),
@@ -55,14 +57,14 @@ def check_body(entry: CheckHistory, *, may_run: bool, note: str = "") -> Iterato
     )
 
 
-def live_part(entry: CheckHistory) -> Html:
-    """What changes with each run."""
+def live_part(entry: CheckHistory, transitions: Sequence[Transition]) -> Html:
+    """Return the part of the page that changes with each run."""
     last, failed = entry.last, entry.last_not_ok
     parts: list[Child] = []
-    if entry.held_by:
-        parts.append(el("p", f"Held back: it depends on {', '.join(entry.held_by)}, failing."))
+    if entry.suppressed_by:
+        parts.append(el("p", suppression(entry)))
     if last is None:
-        parts.append(el("p", "It has not run yet."))
+        parts.append(el("p", "Not run yet."))
     else:
         parts += _run("Last run", last)
     if failed is not None and failed is not last:
@@ -70,9 +72,9 @@ def live_part(entry: CheckHistory) -> Html:
     if entry.past:
         parts.append(el("h2", f"The last {len(entry.past)} runs"))
         parts.append(sparkline(entry.check.name, entry.past, shown=60, wide=True))
-    if entry.transitions:
+    if transitions:
         until = entry.state.last_run or 0.0
-        parts += [el("h2", "Verdicts"), timeline(entry.transitions, until), _changes(entry)]
+        parts += [el("h2", "Verdicts"), timeline(transitions, until), _changes(transitions)]
     return el("div", parts, id="live-part")
 
 
@@ -100,7 +102,7 @@ def verdict_of(result: Result) -> Html:
     return el("span", found, class_=f"v {names.get(found, found)}")
 
 
-def _changes(entry: CheckHistory) -> Html:
+def _changes(transitions: Sequence[Transition]) -> Html:
     rows = [
         el(
             "tr",
@@ -109,7 +111,7 @@ def _changes(entry: CheckHistory) -> Html:
             el("td", verdict(change.new)),
             el("td", el("code", change.reason) if change.reason else None, " ", change.message),
         )
-        for change in reversed(entry.transitions)
+        for change in reversed(transitions)
     ]
     head = el("tr", *(el("th", word, scope="col") for word in ("At (UTC)", "From", "To", "Why")))
     return el("table", el("thead", head), el("tbody", rows))
@@ -158,7 +160,7 @@ def status_part(status: Mapping[str, Any], rows: Callable[[], Rows]) -> Html:
         "div",
         pairs(told),
         reload_part(status["config"]),
-        el("h2", "What it measures of itself"),
+        el("h2", "Daemon metrics"),
         el("table", el("tbody", made)),
         id="live-part",
     )

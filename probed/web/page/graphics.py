@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from functools import cache
 from html import escape
 
-from probed.engine.history import Change, Past
-from probed.model import Outcome, Phase, Verdict
+from probed.engine.history import Past
+from probed.model import Outcome, Phase, Transition, Verdict
 from probed.text.humanize import seconds
 from probed.web.page.markup import Html, el
 
@@ -71,7 +71,7 @@ def _said(name: str, runs: Sequence[Past], good: Sequence[float]) -> str:
     return told + (f"{bad} not ok" if bad else "all ok")
 
 
-def timeline(changes: Sequence[Change], until: float) -> Html:
+def timeline(changes: Sequence[Transition], until: float) -> Html:
     """Which verdict held when, since the first change that is known. The higher, the worse."""
     begin = changes[0].at
     total = until - begin

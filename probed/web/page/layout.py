@@ -83,12 +83,10 @@ def trouble(entry: CheckHistory) -> Html:
         for one in sorted(found, key=lambda one: -one.level.rank)[:CAUSES]
     ]
     notes: list[Child] = []
-    if entry.held_by:
-        notes.append(
-            el("p", f"Held back: it depends on {', '.join(entry.held_by)}.", class_="mute")
-        )
+    if entry.suppressed_by:
+        notes.append(el("p", suppression(entry), class_="mute"))
     if state.flapping:
-        notes.append(el("p", "It flaps.", class_="mute"))
+        notes.append(el("p", "Flapping.", class_="mute"))
     return el(
         "article",
         el(
@@ -103,6 +101,15 @@ def trouble(entry: CheckHistory) -> Html:
         notes,
         class_=f"trouble is{state.verdict.value}",
     )
+
+
+def suppression(entry: CheckHistory) -> str:
+    """Return why alerts of the check are suppressed."""
+    names = entry.suppressed_by
+    which = (
+        "which it depends on, is failing" if len(names) == 1 else "which it depends on, are failing"
+    )
+    return f"Alert suppressed: {', '.join(names)}, {which}."
 
 
 def findings(found: Iterable[Finding]) -> list[Html]:

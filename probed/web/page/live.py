@@ -1,59 +1,77 @@
-"""What open pages are told: which checks have run, and what is to be said aloud."""
+"""Updates of open pages: checks that have run, and sentences for screen readers."""
 
 from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from itertools import islice
 from typing import Any
 
 import anyio
 
+from probed.events import (
+    Configured,
+    Event,
+    FlappingChanged,
+    Recorded,
+    Released,
+    Removed,
+    Reset,
+    Suppressed,
+    VerdictChanged,
+)
+from probed.model import Verdict
+
 PACE = 1.0
-"""Seconds between two words to a page: what happens meanwhile is one."""
+"""Seconds between two updates of a page; what happens meanwhile is one update."""
 HEARTBEAT = 15.0
-"""Seconds after which a page hears that we are still there."""
+"""Seconds after which an idle page gets a sign of life."""
 SLOW = 10.0
-"""Seconds that a page may take to read a word, before it is given up."""
-WORD = 100
-"""Checks that a word tells of: those that are not up first. The others follow with the next."""
+"""Seconds that a page may take to read an update before its connection is closed."""
+UPDATE = 100
+"""Checks in one update, those that are not up first. The others follow in the next."""
 PAGES = 16
-"""Open pages; another one is told to come back later."""
-SAID = 5
+"""Open pages; another one is answered with 503."""
+SENTENCES = 5
+
+Parts = Callable[[Sequence[str], bool], Awaitable[Mapping[str, str]]]
+"""Renders the elements to be replaced, by id, from the names of checks that have run, and whether one
+of them is urgent.
+"""
 
 
 class Client:
-    """An open page. What it has not heard yet is bounded: the names of checks, and a few sentences."""
+    """An open page. What it has not received yet is bounded: names of checks, and a few sentences."""
 
     def __init__(self, only: str | None = None) -> None:
         self.only = only
         """The one check that it shows; None shows all."""
         self.names: dict[str, None] = {}
         self.urgent: dict[str, None] = {}
-        self.said: deque[str] = deque(maxlen=SAID)
-        self.stirred = False
-        """Something that is not up has run, or is up now."""
+        self.sentences: deque[str] = deque(maxlen=SENTENCES)
+        self.changed = False
+        """A check that is not up has run, or a verdict has changed."""
         self.stale = False
-        """There are other checks than those that it shows."""
+        """The configuration has other checks than those that it shows."""
         self._woken = anyio.Event()
 
     def wake(self) -> None:
         self._woken.set()
 
-    def take(self) -> list[str]:
-        """The names of which it is told next."""
-        taken = [*islice(self.urgent, WORD)]
-        for name in taken:
+    def next_names(self) -> list[str]:
+        """Return the names of the next update, and remove them from what waits."""
+        urgent = [*islice(self.urgent, UPDATE)]
+        for name in urgent:
             del self.urgent[name]
             self.names.pop(name, None)
-        usual = [*islice(self.names, WORD - len(taken))]
+        usual = [*islice(self.names, UPDATE - len(urgent))]
         for name in usual:
             del self.names[name]
         if self.names or self.urgent:
             self.wake()
-        return taken + usual
+        return urgent + usual
 
     async def wait(self) -> None:
         await self._woken.wait()
@@ -61,25 +79,40 @@ class Client:
 
 
 class Hub:
-    """Tells all open pages. Without any, nothing is done."""
+    """Updates all open pages; a subscriber of events. Without an open page, nothing is done."""
 
     def __init__(self) -> None:
         self.clients: set[Client] = set()
         self.closed = False
 
-    def ran(self, name: str, *, stirs: bool, sentence: str = "") -> None:
-        """A check has run; `sentence` where its verdict has changed."""
+    def apply(self, event: Event) -> None:
+        """Follow one event."""
+        if not self.clients:
+            return
+        match event:
+            case Recorded():
+                self.update(event.check.name, urgent=event.state.verdict is not Verdict.UP)
+            case VerdictChanged():
+                sentence = f"{event.check.name} is {event.new.value}"
+                self.update(event.check.name, urgent=True, sentence=sentence)
+            case Suppressed() | Released() | FlappingChanged():
+                self.update(event.check.name, urgent=True)
+            case Configured() | Removed() | Reset():
+                self.reload()
+
+    def update(self, name: str, *, urgent: bool, sentence: str = "") -> None:
+        """Have open pages show the check anew; `sentence` where its verdict has changed."""
         for client in self.clients:
             if client.only not in {None, name}:
                 continue
-            (client.urgent if stirs else client.names)[name] = None
-            client.stirred |= stirs
+            (client.urgent if urgent else client.names)[name] = None
+            client.changed |= urgent
             if sentence:
-                client.said.append(sentence)
+                client.sentences.append(sentence)
             client.wake()
 
-    def replaced(self) -> None:
-        """There are other checks now."""
+    def reload(self) -> None:
+        """Have open pages load again: the configuration has other checks."""
         for client in self.clients:
             client.stale = True
             client.wake()
@@ -89,12 +122,8 @@ class Hub:
         for client in self.clients:
             client.wake()
 
-    async def events(
-        self, parts: Callable[[Sequence[str], bool], Mapping[str, str]], only: str | None = None
-    ) -> AsyncIterator[str]:
-        """Server-sent events (HTML, section 9.2): `parts` makes the elements to be replaced, by id, from
-        the names of checks that have run, and whether one of them stirs.
-        """
+    async def events(self, parts: Parts, only: str | None = None) -> AsyncIterator[str]:
+        """Yield server-sent events (HTML, section 9.2) until the page is closed."""
         client = Client(only)
         self.clients.add(client)
         try:
@@ -109,10 +138,10 @@ class Hub:
                 if client.stale:
                     yield "event: again\ndata: again\n\n"  # the page is loaded anew, and comes back
                     return
-                found = parts(client.take(), client.stirred)
-                said = ". ".join(client.said)
-                client.said.clear()
-                client.stirred = False
+                changed, client.changed = client.changed, False
+                found = await parts(client.next_names(), changed)
+                said = ". ".join(client.sentences)
+                client.sentences.clear()
                 if found:
                     yield f"event: parts\ndata: {json.dumps(found)}\n\n"
                 if said:

@@ -60,6 +60,9 @@ class Overview:
         self._rows: dict[str, tuple[object, Verdict, Html, tuple[Html, Html], Check]] = {}
 
     def body(self, wanted: Filter) -> Iterator[Child]:
+        checks = self._history.checks
+        if len(self._rows) > len(checks):  # a reload has removed some
+            self._rows = {name: row for name, row in self._rows.items() if name in checks}
         yield el("h1", "Checks", class_="said")
         yield self.summary()
         yield self.troubles()
@@ -72,7 +75,7 @@ class Overview:
             yield self.row(entry)
         yield Html("</tbody></table>")
         if not number:
-            yield el("p", "No check is like that.", class_="mute")
+            yield el("p", "No check matches this filter.", class_="mute")
 
     def entries(self, wanted: Filter) -> Iterator[CheckHistory]:
         """Those that are wanted, in the order of the configuration."""
@@ -98,7 +101,7 @@ class Overview:
         ]
         bad.sort(
             key=lambda e: (
-                bool(e.held_by), ORDER.index(e.state.verdict), e.check.severity.value, e.state.since or 0,
+                bool(e.suppressed_by), ORDER.index(e.state.verdict), e.check.severity.value, e.state.since or 0,
             )
         )  # fmt: skip
         shown: list[Child] = [trouble(entry) for entry in bad[:TROUBLES]]
@@ -122,11 +125,6 @@ class Overview:
         )
         self._rows[check.name] = (last, entry.state.verdict, made, (head, names), check)
         return made
-
-    def forget(self, names: Iterable[str]) -> None:
-        """Rows of checks that are no more."""
-        kept = set(names)
-        self._rows = {name: row for name, row in self._rows.items() if name in kept}
 
     def _form(self, wanted: Filter) -> Html:
         entries = [entry for entry in self._history.checks.values() if entry.check.enabled]

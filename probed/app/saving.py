@@ -1,0 +1,65 @@
+"""Saves what has changed, once a second, and reads transitions for whoever looks."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from probed.clock import Clock
+from probed.engine.history import History
+from probed.model import Transition
+from probed.store.checks import TRANSITIONS, Store
+
+SAVE_INTERVAL = 1.0
+"""Seconds between two looks at what has to be saved."""
+
+
+class Metrics(Protocol):
+    """Receives whether saving works."""
+
+    def saved(self, *, ok: bool) -> None:
+        """An attempt to save has ended."""
+
+
+class Saver:
+    """Brings the history to the store. `flush` returns when telemetry of all results is on disk."""
+
+    def __init__(
+        self,
+        history: History,
+        store: Store,
+        clock: Clock,
+        metrics: Metrics,
+        flush: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._history = history
+        self._store = store
+        self._clock = clock
+        self._metrics = metrics
+        self._flush = flush
+
+    async def run(self) -> None:
+        """Save until cancelled."""
+        while True:
+            await self._clock.sleep(SAVE_INTERVAL)
+            await self.save()
+
+    async def save(self, *, everything: bool = False) -> None:
+        """Save what has changed, or all that is known. Traces go to disk first: what is known must not
+        run ahead of what was told.
+        """
+        snapshot = self._history.snapshot(everything=everything)
+        on_disk = self._store.path is not None
+        if not snapshot.transitions and not (on_disk and snapshot.checks):
+            return
+        if on_disk:
+            await self._flush()
+        saved = await self._store.save(snapshot, self._clock.time())
+        if on_disk:
+            self._metrics.saved(ok=saved)
+        self._history.confirm(snapshot, saved=saved)
+
+    async def transitions(self, name: str) -> list[Transition]:
+        """Return the transitions of a check, the oldest first, those that are not saved yet included."""
+        stored = await self._store.transitions(name)
+        return [*stored, *self._history.pending_of(name)][-TRANSITIONS:]

@@ -1,0 +1,34 @@
+"""Telemetry as a subscriber of events: they become series and spans."""
+
+from __future__ import annotations
+
+from probed.events import Configured, Event, Recorded, Released, Removed, Suppressed
+from probed.telemetry.pipeline import Pipeline
+
+
+class TelemetrySubscriber:
+    """Keeps the board of series in step with the checks, and hands Results to the export."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._board = pipeline.board
+
+    def apply(self, event: Event) -> None:
+        """Follow one event."""
+        board, name = self._board, event.check.name
+        match event:
+            case Recorded():
+                self._pipeline.take(event.result)
+                board.judge(name, event.state)
+            case Suppressed():
+                board.suppress(name, active=True)
+            case Released():
+                board.suppress(name, active=False)
+            case Configured():
+                board.add(event.check)
+                board.judge(name, event.state)
+                board.suppress(name, active=bool(event.suppressed_by))
+            case Removed():
+                board.remove(name)
+            case _:
+                pass  # the state in `Recorded` says it
