@@ -26,41 +26,51 @@ if TYPE_CHECKING:
         Tls,
         UnixSocket,
         Url,
+        format_duration,
     )  # fmt: skip
     from probed.http import Request, Response, check_header
-    from probed.model import Measure, MetricType, Outcome, Severity
-    from probed.net import Stream
+    from probed.judgement import Fault, TimedOut, outcome_of, within
+    from probed.model import Finding, Measure, MetricType, Outcome, Severity
+    from probed.net import Network, Stream
     from probed.net.answer import Answer, Said
+    from probed.net.tls import NamedContext
     from probed.net.vantage import Vantage
-    from probed.probe import Fault, Probe, Run
+    from probed.probe.connections import by_family, http_client, pooled, start_tls
+    from probed.probe.kind import Probe
+    from probed.probe.run import Rule, Run, record_fault
+    from probed.probe.thresholds import judge_certificate, judge_latency
     from probed.reasons import ProbeError, Reason, Reasons
-    from probed.record import Certificate, Recorder
-    from probed.text.redact import SecretStr
+    from probed.record import Certificate, Recorder, utc
+    from probed.text.redact import SecretStr, redact_url, sanitize
 
 # The command line imports this package first: nothing heavy may be loaded with it.
 _HOME = {
+    "AddressChoice": "probed.fields",
     "Answer": "probed.net.answer",
     "Certificate": "probed.record",
     "CertificateAge": "probed.fields",
     "Direction": "probed.fields",
     "Duration": "probed.fields",
-    "AddressChoice": "probed.fields",
-    "Fault": "probed.probe",
+    "Fault": "probed.judgement",
+    "Finding": "probed.model",
     "HostPort": "probed.fields",
-    "MetricType": "probed.model",
     "Latency": "probed.fields",
     "Measure": "probed.model",
+    "MetricType": "probed.model",
+    "NamedContext": "probed.net.tls",
+    "Network": "probed.net",
     "Outcome": "probed.model",
     "Pattern": "probed.fields",
     "Private": "probed.fields",
-    "Probe": "probed.probe",
+    "Probe": "probed.probe.kind",
     "ProbeError": "probed.reasons",
-    "Recorder": "probed.record",
     "Reason": "probed.reasons",
     "Reasons": "probed.reasons",
+    "Recorder": "probed.record",
     "Request": "probed.http",
     "Response": "probed.http",
-    "Run": "probed.probe",
+    "Rule": "probed.probe.run",
+    "Run": "probed.probe.run",
     "Said": "probed.net.answer",
     "SecretStr": "probed.text.redact",
     "Settings": "probed.fields",
@@ -68,11 +78,25 @@ _HOME = {
     "Size": "probed.fields",
     "Stream": "probed.net",
     "Thresholds": "probed.fields",
+    "TimedOut": "probed.judgement",
     "Tls": "probed.fields",
     "UnixSocket": "probed.fields",
     "Url": "probed.fields",
     "Vantage": "probed.net.vantage",
+    "by_family": "probed.probe.connections",
     "check_header": "probed.http",
+    "format_duration": "probed.fields",
+    "http_client": "probed.probe.connections",
+    "judge_certificate": "probed.probe.thresholds",
+    "judge_latency": "probed.probe.thresholds",
+    "outcome_of": "probed.judgement",
+    "pooled": "probed.probe.connections",
+    "record_fault": "probed.probe.run",
+    "redact_url": "probed.text.redact",
+    "sanitize": "probed.text.redact",
+    "start_tls": "probed.probe.connections",
+    "utc": "probed.record",
+    "within": "probed.judgement",
 }
 
 __all__ = [
@@ -83,10 +107,13 @@ __all__ = [
     "Direction",
     "Duration",
     "Fault",
+    "Finding",
     "HostPort",
     "Latency",
     "Measure",
     "MetricType",
+    "NamedContext",
+    "Network",
     "Outcome",
     "Pattern",
     "Private",
@@ -97,6 +124,7 @@ __all__ = [
     "Recorder",
     "Request",
     "Response",
+    "Rule",
     "Run",
     "Said",
     "SecretStr",
@@ -105,12 +133,26 @@ __all__ = [
     "Size",
     "Stream",
     "Thresholds",
+    "TimedOut",
     "Tls",
     "UnixSocket",
     "Url",
     "Vantage",
     "__version__",
+    "by_family",
     "check_header",
+    "format_duration",
+    "http_client",
+    "judge_certificate",
+    "judge_latency",
+    "outcome_of",
+    "pooled",
+    "record_fault",
+    "redact_url",
+    "sanitize",
+    "start_tls",
+    "utc",
+    "within",
 ]  # fmt: skip
 
 

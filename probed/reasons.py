@@ -242,37 +242,6 @@ OURS: AbstractSet[Reasons] = {
 }
 """What says nothing about the peer."""
 
-_TIMED = {"slow", "too_slow", "banner_slow", "latency_trend", "timeout"}
-_GIVEN_UP = {Reason.CONNECT_RESET, Reason.CONNECT_CLOSED}
-
-
-def is_timed(reason: str, stop: float) -> bool:
-    """Whether the reason says how long something took; or that the peer gave up, which it may have
-    done because this process stood still for `stop` seconds.
-    """
-    area, _, cause = reason.partition(".")
-    return area == "timeout" or cause in _TIMED or (stop >= 1.0 and reason in _GIVEN_UP)
-
-
-TIMEOUTS: dict[str, Reason] = {
-    "resolve": Reason.TIMEOUT_RESOLVE,
-    "connect": Reason.TIMEOUT_CONNECT,
-    "tls": Reason.TIMEOUT_TLS,
-    "starttls": Reason.TIMEOUT_TLS,
-    "request": Reason.TIMEOUT_REQUEST,
-    "wait": Reason.TIMEOUT_WAIT,
-    "receive": Reason.TIMEOUT_RECEIVE,
-    "banner": Reason.TIMEOUT_BANNER,
-    "query": Reason.TIMEOUT_QUERY,
-    **dict.fromkeys(("ehlo", "ehlo_tls", "mail", "rcpt", "rset", "data"), Reason.TIMEOUT_COMMAND),
-    "auth": Reason.TIMEOUT_AUTH,
-}
-
-
-def timeout_in(phase: str | None) -> Reason:
-    """The reason of a deadline that passed in `phase` (`upstream/billing/wait` counts as `wait`)."""
-    return TIMEOUTS.get((phase or "").rpartition("/")[2], Reason.TIMEOUT_RUN)
-
 
 def classify(error: BaseException) -> tuple[Reasons, Outcome]:
     """Reason and outcome of an exception: the first along the chain of causes that is known.

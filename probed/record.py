@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -91,6 +92,7 @@ class Recorder:
     __slots__ = (
         "certificate",
         "clock",
+        "evidence",
         "facts",
         "failed_phase",
         "fault",
@@ -100,15 +102,15 @@ class Recorder:
         "started",
     )
 
-    def __init__(
-        self, clock: Clock, redactor: Redactor, *, started: float | None = None, prefix: str = ""
-    ) -> None:
+    def __init__(self, clock: Clock, redactor: Redactor) -> None:
         self.clock = clock
         self.redactor = redactor
-        self.started = clock.monotonic() if started is None else started
-        self.prefix = prefix
+        self.started = clock.monotonic()
+        self.prefix = ""
         self.phases: list[OpenPhase] = []
         self.facts: dict[str, Fact] = {}
+        self.evidence: dict[str, Fact] = {}
+        """What is known that explains a fault, should one come: it is shown with that alone."""
         self.certificate: Certificate | None = None
         self.failed_phase: OpenPhase | None = None
         """The innermost phase that was open when the run failed: the one that began last."""
@@ -127,13 +129,14 @@ class Recorder:
         with self.phase(name) as phase:
             phase.skipped = True
 
-    def scope(self, prefix: str) -> Recorder:
-        """A recorder for a part of the run: its phases join ours, its facts stay its own."""
-        part = Recorder(
-            self.clock, self.redactor, started=self.started, prefix=self.prefix + prefix
-        )
-        part.phases = self.phases
-        return part
+    @contextmanager
+    def prefixed(self, prefix: str) -> Iterator[None]:
+        """Put `prefix` before the names of the phases that begin in the `with` block."""
+        before, self.prefix = self.prefix, self.prefix + prefix
+        try:
+            yield
+        finally:
+            self.prefix = before
 
     def fact(self, name: str, value: Fact) -> None:
         """Note something of our own finding; foreign text goes through `clean` first."""

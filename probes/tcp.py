@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from probed import AddressChoice, HostPort, Measure, Pattern, Probe, Reason, Run, Tls
+from probed import AddressChoice, HostPort, Measure, Pattern, Probe, Reason, Run, Tls, by_family
 
 
 class TcpProbe(Probe):
@@ -21,9 +21,9 @@ class TcpProbe(Probe):
     measures = (Measure("probed.tcp.banner.size", unit="By", help="Length of the first line."),)
 
     async def probe(self, run: Run) -> None:
-        await run.by_family(self.family, self._ask)
+        await by_family(run, self.family, self._read_banner)
 
-    async def _ask(self, run: Run) -> None:
+    async def _read_banner(self, run: Run) -> None:
         async with run.connect(self.address, tls=self.tls) as stream:
             if self.expect is None:
                 return

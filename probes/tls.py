@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import anyio
 
-from probed import AddressChoice, CertificateAge, HostPort, Probe, Run, Tls
+from probed import (
+    AddressChoice,
+    CertificateAge,
+    HostPort,
+    Probe,
+    Run,
+    Tls,
+    by_family,
+    judge_certificate,
+)  # fmt: skip
 
 PATIENCE = 1.0
 """Seconds that a peer may take to say what it thinks of our certificate."""
@@ -24,11 +33,11 @@ class TlsProbe(Probe):
     """How long the certificate must still be good for."""
 
     async def probe(self, run: Run) -> None:
-        await run.by_family(self.family, self._ask)
+        await by_family(run, self.family, self._shake_hands)
 
-    async def _ask(self, run: Run) -> None:
+    async def _shake_hands(self, run: Run) -> None:
         async with run.connect(self.address, tls=self.tls) as stream:
-            run.judge_certificate(self.certificate)
+            judge_certificate(run, self.certificate)
             if self.tls.certificate is not None:
                 with run.phase("wait"), anyio.move_on_after(PATIENCE):
                     await stream.part()

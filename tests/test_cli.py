@@ -192,7 +192,7 @@ def test_text_is_a_line_a_check_in_the_order_of_the_file_and_a_summary(
     done = probed("check", "--all", "-c", write(checks(DOWN, OK)))
     lines = done.stdout.splitlines()
     assert lines[0].startswith("✖ failed   down")
-    assert "connect.refused: The peer refused the connection" in lines[1]
+    assert "connect.refused: Connection refused: nothing is listening on 127.0.0.1:" in lines[1]
     assert lines[2].startswith("✔ ok       ok")
     assert lines[3].startswith("2 checks in ")
     assert lines[3].endswith(": 1 ok, 1 failed")

@@ -13,9 +13,10 @@ import dns.resolver
 import pytest
 
 from probed import ProbeError, Reason, Reasons
+from probed.judgement import TIMEOUTS, timeout_in
 from probed.model import Outcome
 from probed.net.resolve import explain
-from probed.reasons import TIMEOUTS, classify, timeout_in
+from probed.reasons import classify
 
 
 def certificate_error(code: int) -> ssl.SSLCertVerificationError:

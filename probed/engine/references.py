@@ -11,7 +11,8 @@ from collections.abc import Iterable
 import anyio
 
 from probed.config import Check
-from probed.engine.runner import Runner, excuse, outcome_of
+from probed.engine.runner import Runner
+from probed.judgement import excuse, outcome_of
 from probed.model import Outcome, Result
 from probed.reasons import Reason
 
@@ -63,7 +64,7 @@ class References:
 
     async def _ask(self, check: Check) -> None:
         started = self._runner.clock.monotonic()
-        result = await self._runner.attempt(
+        result = await self._runner.run_attempt(
             check.probe, name=check.name, timeout=min(check.timeout, PATIENCE), sampled=False
         )
         self._seen[check.name] = started, result.outcome is Outcome.FAILED

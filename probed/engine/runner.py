@@ -1,10 +1,10 @@
-"""One run: deadline, confirmation, classification -> Result. The only broad `except` is here."""
+"""One run: deadline, attempts, confirmation -> Result. What its end means is `probed.judgement`'s."""
 
 from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +12,12 @@ import anyio
 
 from probed.clock import Clock, LoopLag, SystemClock
 from probed.fields import split_address
-from probed.model import Evidence, Finding, Measurement, Outcome, Result, Severity
+from probed.judgement import doubt_timing, outcome_of, run_judged
+from probed.model import Finding, Measurement, Outcome, Result, Severity
 from probed.net import Network, Resolver
 from probed.net.pool import ConnectionPool
-from probed.probe import CERTIFICATE_NOT_AFTER, EndOfRun, Probe, Run
-from probed.reasons import ProbeError, Reason, Reasons, classify, is_timed, timeout_in
+from probed.probe import CERTIFICATE_NOT_AFTER, Probe, Run, record_fault
+from probed.reasons import Reason
 from probed.text.redact import Redactor
 
 if TYPE_CHECKING:
@@ -24,11 +25,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("probed.engine")
 _NO_LABELS: Mapping[str, str] = MappingProxyType({})
-
-EXCUSED = 0.05
-"""Seconds that the event loop must have stood still before a run's timing is doubted ..."""
-EXCUSED_PART = 0.1
-"""... and the part of the run's length."""
 
 
 class Ids:
@@ -101,26 +97,26 @@ class Runner:
         """
         ends = self.clock.monotonic() + check.timeout
         memory = {} if memory is None else memory  # a confirmation knows what came before it
-        result = await self._once(check, check.timeout, memory, sampled)
+        result = await self._run_check(check, check.timeout, memory, sampled)
         for _ in range(check.confirm):
             left = ends - self.clock.monotonic()
             if result.outcome is not Outcome.FAILED or left < result.duration_s:
                 break
             if not check.probe.worth_repeating(memory, self.clock.time()):
                 break
-            confirmation = await self._once(check, left, memory, lambda _: True)
+            confirmation = await self._run_check(check, left, memory, lambda _: True)
             result = confirmation._replace(previous=result)
         return result
 
-    async def _once(
+    async def _run_check(
         self,
         check: Check,
         timeout: float,
-        memory: MutableMapping[str, Any] | None,
+        memory: MutableMapping[str, Any],
         sampled: Callable[[str], bool],
     ) -> Result:
         trace_id = self.ids.trace()
-        return await self.attempt(
+        return await self.run_attempt(
             check.probe,
             name=check.name,
             timeout=timeout,
@@ -131,7 +127,7 @@ class Runner:
             severity=check.severity,
         )
 
-    async def attempt(
+    async def run_attempt(
         self,
         probe: Probe,
         *,
@@ -146,15 +142,11 @@ class Runner:
         """Run the probe once, within `timeout` seconds. Never raises but for cancellation."""
         run = self._begin(probe, timeout, memory, trace_id, sampled=sampled)
         started_at = self.clock.time()
-        with anyio.move_on_after(timeout) as scope:
-            try:
-                await probe.probe(run)
-            except EndOfRun as end:
-                run.blame(end.reason)
-            except Exception as error:  # noqa: BLE001  # the one place where a run ends
-                self._judge(name, run, error)
-        if scope.cancelled_caught:
-            self._late(run)
+        fault = await run_judged(run, lambda: probe.probe(run), timeout, whole=True)
+        if fault is not None:
+            record_fault(run, fault)
+            if fault.reason is Reason.INTERNAL:
+                log.error("check %s: %s", name, fault.message)
         return self._result(probe, name, run, started_at, labels, severity)
 
     async def shapes(self, check: Check) -> Mapping[str, Any] | None:
@@ -176,7 +168,7 @@ class Runner:
     ) -> Run:
         self.network.resolver.prepare(probe.host)
         return Run(
-            probe,
+            probe.declared,
             clock=self.clock,
             network=self.network,
             redactor=self.redactor,
@@ -187,28 +179,6 @@ class Runner:
             memory=memory,
             pool=self.pool,
         )
-
-    def _judge(self, name: str, run: Run, error: Exception) -> None:
-        if isinstance(error, ExceptionGroup) and error.split(EndOfRun)[1] is None:
-            run.blame(classify(error)[0])  # `run.fail` in a task of the probe's own
-            return
-        reason, level = classify(error)
-        message = error.message if isinstance(error, ProbeError) else run.explain(reason)
-        evidence = run.context()
-        if reason is Reason.INTERNAL:
-            # The text of an unknown error may hold anything; its type and place do not.
-            message = f"{message} {type(error).__name__} {_place(error)}"
-            log.error("check %s: %s", name, message)
-        _add(run, level, reason, message, evidence)
-
-    def _late(self, run: Run) -> None:
-        if run.fault is not None:
-            reason, level = classify(run.fault)
-        else:
-            phase = run.failed_phase
-            reason, level = timeout_in(phase.name if phase else None), Outcome.FAILED
-        message = f"{reason.sentence.rstrip('.')} ({run.timeout:.3g} s)."
-        _add(run, level, reason, run.explain(reason) if run.fault else message, run.context())
 
     def _result(
         self,
@@ -223,7 +193,9 @@ class Runner:
         if run.certificate is not None:
             measures.append(Measurement(CERTIFICATE_NOT_AFTER, run.certificate.not_after))
         duration = self.clock.monotonic() - run.started
-        findings = self._doubted(run, duration) if run.findings else ()
+        findings: tuple[Finding, ...] = ()
+        if run.findings:
+            findings = doubt_timing(run.findings, self.lag.taken(run.started), duration)
         outcome = outcome_of(findings)
         return Result(
             check=name,
@@ -243,55 +215,6 @@ class Runner:
             sampled=run.sampled or outcome is not Outcome.OK,
         )
 
-    def _doubted(self, run: Run, duration: float) -> tuple[Finding, ...]:
-        """The findings; how long something took says nothing where the event loop stood still."""
-        stop = self.lag.taken(run.started)
-        if stop < max(EXCUSED, duration * EXCUSED_PART):
-            return tuple(run.findings)
-        message = f"The event loop stood still for {stop:.2g} s of this run: not the peer's time."
-        return excuse(
-            run.findings, Reason.SELF_OVERLOADED, message, lambda f: is_timed(f.reason, stop)
-        )
-
-
-def outcome_of(findings: Sequence[Finding]) -> Outcome:
-    """The worst of them."""
-    return max((f.level for f in findings), key=_rank, default=Outcome.OK)
-
-
-def _rank(outcome: Outcome) -> int:
-    return outcome.rank
-
-
-def excuse(
-    findings: Sequence[Finding], reason: Reason, message: str, doubted: Callable[[Finding], bool]
-) -> tuple[Finding, ...]:
-    """The findings, those that are `doubted` as `unknown`, and before them the reason why."""
-    if not any(map(doubted, findings)):
-        return tuple(findings)
-    told = Finding(Outcome.UNKNOWN, reason, message)
-    return (
-        told,
-        *(f._replace(level=Outcome.UNKNOWN) if doubted(f) else f for f in findings),
-    )
-
-
-def _add(run: Run, level: Outcome, reason: Reasons, message: str, evidence: Evidence) -> None:
-    run.blame(reason)
-    # First of its level: what ended the run explains it, whatever was noticed before.
-    run.findings.insert(0, Finding(level, reason, run.clean(message), evidence))
-
-
-def _place(error: BaseException) -> str:
-    """File and line where the error was raised, without a path."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    if trace is None:
-        return "(no traceback)"
-    code = trace.tb_frame.f_code
-    return f"at {code.co_filename.rpartition('/')[2]}:{trace.tb_lineno} in {code.co_name}"
-
 
 async def execute(
     probe: Probe,
@@ -307,4 +230,6 @@ async def execute(
 ) -> Result:
     """One attempt of a probe by itself, as tests and tools want it."""
     runner = Runner(network, clock=clock, redactor=redactor, ids=ids)
-    return await runner.attempt(probe, name=name, timeout=timeout, memory=memory, sampled=sampled)
+    return await runner.run_attempt(
+        probe, name=name, timeout=timeout, memory=memory, sampled=sampled
+    )

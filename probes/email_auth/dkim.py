@@ -7,7 +7,7 @@ from probed.mail import TempFail
 from probes.email_auth.keys import Key, KeyProblem, KeyRecordError, parse_key
 from probes.email_auth.reasons import EmailAuthReason as Why
 from probes.email_auth.settings import Selector
-from probes.email_auth.sheets import Sheet
+from probes.email_auth.verdicts import AuthPart
 
 WEAK = 1024
 """RSA keys of fewer bits are not to be used by anybody (RFC 8301 section 3.2)."""
@@ -25,24 +25,24 @@ def key_name(selector: str, domain: str) -> str:
 
 
 async def judge_selector(
-    sheet: Sheet, vantage: Vantage, *, selector: Selector, domain: str
+    part: AuthPart, vantage: Vantage, *, selector: Selector, domain: str
 ) -> None:
-    """The key at one selector. The sheet's data is whether signatures with it can be verified."""
+    """The key at one selector. `data` of the part is whether signatures with it can be verified."""
     name = key_name(selector.selector, domain)
-    sheet.data = False
+    part.data = False
     answer = await vantage.ask(name, "TXT")
     if answer.temporary or answer.said is Said.CNAME_ONLY:
-        sheet.temporary(TempFail(name, "TXT", answer.reason))
+        part.temporary(TempFail(name, "TXT", answer.reason))
         return
     if answer.said is not Said.ANSWER:
-        _judge_absent(sheet, selector, answer)
+        _judge_absent(part, selector, answer)
         return
     if selector.expect == "absent":
-        sheet.failed(Why.DKIM_PRESENT, f"{name} holds a record where none may be.")
+        part.failed(Why.DKIM_PRESENT, f"{name} holds a record where none may be.")
         return
     if len(answer.rows) > 1:
         text = f"{name} holds {len(answer.rows)} records: which one counts is left to chance."
-        sheet.failed(Why.DKIM_MULTIPLE, text, records=list(answer.rows[:5]))
+        part.failed(Why.DKIM_MULTIPLE, text, records=list(answer.rows[:5]))
         return
     record = answer.rows[0]
     try:
@@ -53,44 +53,42 @@ async def judge_selector(
             return
         reason = _PROBLEMS[error.problem]
         why = "" if revoked else f" ({error})"
-        sheet.failed(reason, f"{reason.sentence.rstrip('.')}: {name}{why}.", record=record)
+        part.failed(reason, f"{reason.sentence.rstrip('.')}: {name}{why}.", record=record)
         return
     if selector.expect == "revoked":
-        sheet.failed(Why.DKIM_PRESENT, f"{name} holds a key that should be revoked.", record=record)
+        part.failed(Why.DKIM_PRESENT, f"{name} holds a key that should be revoked.", record=record)
         return
-    sheet.values.append(("probed.dkim.key.bits", key.bits, {"selector": selector.selector}))
-    _judge_key(sheet, selector, key, name)
+    part.run.measure("probed.dkim.key.bits", key.bits, {"selector": selector.selector})
+    _judge_key(part, selector, key, name)
 
 
-def _judge_absent(sheet: Sheet, selector: Selector, answer: Answer) -> None:
+def _judge_absent(part: AuthPart, selector: Selector, answer: Answer) -> None:
     if selector.expect == "absent":
         return
     level = Outcome.FAILED if selector.expect == "present" else Outcome.DEGRADED
     if answer.aliases:
         ways = " → ".join([answer.name, *answer.aliases])
-        sheet.note(
-            level, Why.DKIM_CNAME_DANGLING, f"The DKIM key's alias leads to nothing: {ways}."
-        )
+        part.find(level, Why.DKIM_CNAME_DANGLING, f"The DKIM key's alias leads to nothing: {ways}.")
         return
     why = "does not exist" if answer.said is Said.NXDOMAIN else "holds no TXT record"
-    sheet.note(level, Why.DKIM_MISSING, f"There is no DKIM key: {answer.name} {why}.")
+    part.find(level, Why.DKIM_MISSING, f"There is no DKIM key: {answer.name} {why}.")
 
 
-def _judge_key(sheet: Sheet, selector: Selector, key: Key, name: str) -> None:
+def _judge_key(part: AuthPart, selector: Selector, key: Key, name: str) -> None:
     rsa = key.type == "rsa"
     if rsa and key.bits < WEAK:
         text = f"The DKIM key at {name} has {key.bits} bits: receivers ignore it."
-        sheet.failed(Why.DKIM_KEY_WEAK, text)
+        part.failed(Why.DKIM_KEY_WEAK, text)
         return
     expected = selector.public_key_sha256
     if expected is not None and expected.lower() != key.sha256:
         text = f"The DKIM key at {name} is not the one expected: signatures will not verify."
-        sheet.failed(Why.DKIM_KEY_MISMATCH, text, found=key.sha256, expected=expected.lower())
+        part.failed(Why.DKIM_KEY_MISMATCH, text, found=key.sha256, expected=expected.lower())
         return
-    sheet.data = True
+    part.data = True
     if rsa and key.bits < selector.min_bits:
         text = f"The DKIM key at {name} has {key.bits} bits, fewer than {selector.min_bits}."
-        sheet.degraded(Why.DKIM_KEY_WEAK, text)
+        part.degraded(Why.DKIM_KEY_WEAK, text)
     if key.testing:
         text = f"The DKIM key at {name} is in test mode (t=y): receivers ignore failures."
-        sheet.degraded(Why.DKIM_TESTING, text)
+        part.degraded(Why.DKIM_TESTING, text)

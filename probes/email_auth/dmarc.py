@@ -19,8 +19,8 @@ from probes.email_auth.policy import (
 )
 from probes.email_auth.reasons import EmailAuthReason as Why
 from probes.email_auth.settings import Dmarc
-from probes.email_auth.sheets import Sheet
 from probes.email_auth.tags import lenient
+from probes.email_auth.verdicts import AuthPart
 
 URIS = 5
 """Report addresses that are asked about."""
@@ -36,15 +36,15 @@ class Applying:
 
 
 async def judge_policy(
-    sheet: Sheet, vantage: Vantage, *, dmarc: Dmarc, domain: str, reports: bool
+    part: AuthPart, vantage: Vantage, *, dmarc: Dmarc, domain: str, reports: bool
 ) -> None:
-    """What applies to mail from a domain, and where `reports` go. The sheet's data is `Applying`,
+    """What applies to mail from a domain, and where `reports` go. `data` of the part is `Applying`,
     or None.
     """
     lookup = through(vantage)
     found = await walk(lookup, domain)
     if found.applying is None:
-        await _judge_none(sheet, vantage, found, domain)
+        await _judge_none(part, vantage, found, domain)
         return
     name, record = found.applying
     own = name == domain
@@ -53,58 +53,57 @@ async def judge_policy(
         try:
             exists = (await lookup(domain, "A")).exists
         except TempFail as fail:
-            sheet.temporary(fail)
+            part.temporary(fail)
             return
     if reports:
-        sheet.fact("dmarc.record", record.text)
-        sheet.fact("dmarc.record.domain", name)
+        part.fact("dmarc.record", record.text)
+        part.fact("dmarc.record.domain", name)
     if found.error is not None:
-        sheet.fact("dmarc.walk_incomplete", f"{found.error.name}: {found.error.reason}")
+        part.fact("dmarc.walk_incomplete", f"{found.error.name}: {found.error.reason}")
     policy = record.policy(own=own, exists=exists)
     if policy is None:
         text = f"The DMARC record of {name} has no valid policy and no valid rua: it is ignored."
-        sheet.failed(Why.DMARC_NOT_APPLIED, text, record=record.text)
+        part.failed(Why.DMARC_NOT_APPLIED, text, record=record.text)
         return
-    sheet.data = Applying(name, record, found)
-    _judge_strength(sheet, dmarc, domain, record, policy)
+    part.data = Applying(name, record, found)
+    _judge_strength(part, dmarc, domain, record, policy)
     if reports:
-        await _judge_reports(sheet, vantage, dmarc, name, record)
+        await _judge_reports(part, vantage, dmarc, name, record)
 
 
 def _judge_strength(
-    sheet: Sheet, dmarc: Dmarc, domain: str, record: DmarcRecord, policy: str
+    part: AuthPart, dmarc: Dmarc, domain: str, record: DmarcRecord, policy: str
 ) -> None:
     if not record.valid:
-        sheet.degraded(Why.DMARC_IMPLICIT_NONE, record=record.text)
+        part.degraded(Why.DMARC_IMPLICIT_NONE, record=record.text)
     effective = policy
     if record.test_mode:
         effective = lowered(policy)
         text = f"DMARC is in test mode (t=y): {policy} counts as {effective}."
-        sheet.degraded(Why.DMARC_TEST_MODE, text, record=record.text)
+        part.degraded(Why.DMARC_TEST_MODE, text, record=record.text)
     if POLICIES.index(effective) < POLICIES.index(dmarc.min_policy):
         text = f"The DMARC policy for {domain} is {effective}, weaker than {dmarc.min_policy}."
-        sheet.degraded(Why.DMARC_POLICY_WEAK, text, record=record.text)
+        part.degraded(Why.DMARC_POLICY_WEAK, text, record=record.text)
     pct = record.tags.get("pct", "100")
     if pct.isdecimal() and len(pct) < 4 and int(pct) < 100:
         text = f"The DMARC policy covers {int(pct)} % of the mail at receivers older than RFC 9989."
-        sheet.degraded(Why.DMARC_PCT, text, record=record.text)
+        part.degraded(Why.DMARC_PCT, text, record=record.text)
     notes = [tag for tag in ("rf", "ri", "pct") if tag in record.tags]
     if notes:
-        sheet.fact("dmarc.historic_tags", ", ".join(notes))
-    sheet.values += [
-        ("probed.dmarc.policy", float(one == effective), {"domain": domain, "policy": one})
-        for one in POLICIES
-    ]
+        part.fact("dmarc.historic_tags", ", ".join(notes))
+    for one in POLICIES:
+        attributes = {"domain": domain, "policy": one}
+        part.run.measure("probed.dmarc.policy", float(one == effective), attributes)
 
 
-async def _judge_none(sheet: Sheet, vantage: Vantage, found: Walk, domain: str) -> None:
+async def _judge_none(part: AuthPart, vantage: Vantage, found: Walk, domain: str) -> None:
     if found.error is not None:
-        sheet.temporary(found.error)
+        part.temporary(found.error)
         return
     if found.discarded:
         where = ", ".join(f"_dmarc.{name}" for name in found.discarded)
         text = f"Several DMARC records stand at {where}: all of them are discarded."
-        sheet.failed(Why.DMARC_MULTIPLE, text)
+        part.failed(Why.DMARC_MULTIPLE, text)
         return
     evidence = {}
     if found.near:
@@ -115,35 +114,35 @@ async def _judge_none(sheet: Sheet, vantage: Vantage, found: Walk, domain: str) 
     hints = {"dmarc_version": "its version is not DMARC1 to the letter",
              "dmarc_misplaced": "it stands at the domain itself, not at _dmarc"}  # fmt: skip
     hint = "".join(f"; there is one, but {hints[key]}" for key in evidence)
-    sheet.failed(Why.DMARC_NONE, f"No DMARC policy applies to {domain}{hint}.", **evidence)
+    part.failed(Why.DMARC_NONE, f"No DMARC policy applies to {domain}{hint}.", **evidence)
 
 
 async def _judge_reports(
-    sheet: Sheet, vantage: Vantage, dmarc: Dmarc, name: str, record: DmarcRecord
+    part: AuthPart, vantage: Vantage, dmarc: Dmarc, name: str, record: DmarcRecord
 ) -> None:
     if not record.rua:
-        sheet.degraded(Why.DMARC_NO_RUA, record=record.text)
+        part.degraded(Why.DMARC_NO_RUA, record=record.text)
         return
     if not dmarc.check_report_authorization:
         return
-    organization = sheet.data.walk.organization
+    organization = part.data.walk.organization
     unchecked: list[str] = []
     hosts = dict.fromkeys(filter(None, map(mail_host, record.rua[:URIS])))
     for host in hosts:
         try:
             if not is_under(host, organization) and not await _agreed(vantage, name, host):
-                sheet.degraded(
+                part.degraded(
                     Why.DMARC_RUA_UNAUTHORISED,
                     f"{host} has not agreed to get DMARC reports: there is no "
                     f"{name}._report._dmarc.{host}.",
                 )
             if not await _takes_mail(vantage, host):
                 text = f"DMARC reports go to {host}, which takes no mail."
-                sheet.degraded(Why.DMARC_RUA_UNDELIVERABLE, text)
+                part.degraded(Why.DMARC_RUA_UNDELIVERABLE, text)
         except TempFail as fail:
             unchecked.append(f"{fail.kind} {fail.name}: {fail.reason}")
     if unchecked:
-        sheet.fact("dmarc.rua_unchecked", ", ".join(unchecked))
+        part.fact("dmarc.rua_unchecked", ", ".join(unchecked))
 
 
 async def _agreed(vantage: Vantage, name: str, host: str) -> bool:
@@ -161,7 +160,7 @@ async def _takes_mail(vantage: Vantage, host: str) -> bool:
 
 
 async def judge_alignment(
-    sheet: Sheet,
+    part: AuthPart,
     vantage: Vantage,
     applying: Applying,
     senders: dict[str, bool],
@@ -182,7 +181,7 @@ async def judge_alignment(
             and await is_aligned(lookup, applying.walk, domain, strict=record.strict("dkim"))
         ]
     except TempFail as fail:
-        sheet.temporary(fail)
+        part.temporary(fail)
         return
     ways = {name: by_spf and passes for name, passes in senders.items()}
     if by_dkim or any(ways.values()):
@@ -193,7 +192,7 @@ async def judge_alignment(
         else "SPF passes for no sender"
     )
     keys = "no DKIM key that can be used is aligned" if signing else "no DKIM key is configured"
-    sheet.note(
+    part.find(
         Outcome.FAILED,
         Why.DMARC_NO_ALIGNED_PATH,
         f"No mail of ours can pass DMARC: {why}, and {keys}.",

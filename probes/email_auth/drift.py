@@ -10,7 +10,7 @@ from typing import Any
 from probed import Outcome, Run, Said, Vantage
 from probed.mail import is_spf
 from probes.email_auth.reasons import EmailAuthReason as Why
-from probes.email_auth.sheets import Sheet
+from probes.email_auth.verdicts import AuthPart
 
 NEGATIVE = 3600
 """Seconds that "there is none" may be remembered by a resolver (RFC 2308 section 5)."""
@@ -74,7 +74,7 @@ class Views:
 
 
 def judge(
-    sheet: Sheet,
+    part: AuthPart,
     views: Sequence[Views],
     memory: MutableMapping[str, Any],
     now: float,
@@ -87,20 +87,20 @@ def judge(
     stale = _kept(memory, "stale")
     still: dict[str, Any] = {}
     for view in views:
-        _compare(sheet, view, stale, still, now)
-        _compare_expected(sheet, view, broken=broken)
+        _compare(part, view, stale, still, now)
+        _compare_expected(part, view, broken=broken)
     memory["stale"] = still
 
 
 def _compare(
-    sheet: Sheet, view: Views, stale: Mapping[str, Any], still: dict[str, Any], now: float
+    part: AuthPart, view: Views, stale: Mapping[str, Any], still: dict[str, Any], now: float
 ) -> None:
     label = view.tracked.label
     groups = _groups(view.own or view.resolvers)
     if len(groups) > 1:
         who = "The zone's own servers disagree" if view.own else "Resolvers disagree"
         says = "; ".join(", ".join(names) for names in groups.values())
-        sheet.degraded(Why.DNS_DISAGREEMENT, f"{who} on {label}: {says}.", **_shown(view))
+        part.degraded(Why.DNS_DISAGREEMENT, f"{who} on {label}: {says}.", **_shown(view))
         return
     truth = view.truth
     if truth is None or not view.own:
@@ -115,7 +115,7 @@ def _compare(
         still[key] = [seen.fingerprint, until]
         if now <= until:
             left = max(0, round(until - now - GRACE))
-            sheet.degraded(
+            part.degraded(
                 Why.DNS_PROPAGATING,
                 f"The resolver {name} still has the former record of {label}, for {left} s more.",
                 ttl_remaining=left,
@@ -123,16 +123,16 @@ def _compare(
             )
         else:
             text = f"The resolver {name} has another record of {label} than the zone's own servers."
-            sheet.degraded(Why.DNS_DISAGREEMENT, text, **_shown(view))
+            part.degraded(Why.DNS_DISAGREEMENT, text, **_shown(view))
 
 
-def _compare_expected(sheet: Sheet, view: Views, *, broken: bool) -> None:
+def _compare_expected(part: AuthPart, view: Views, *, broken: bool) -> None:
     tracked, truth = view.tracked, view.truth
     if tracked.expected is None or tracked.same is None or truth is None:
         return
     if len(truth.texts) == 1 and tracked.same(truth.texts[0], tracked.expected):
         return
-    sheet.note(
+    part.find(
         Outcome.FAILED if broken else Outcome.DEGRADED,
         Why.DNS_DRIFT,
         f"The record of {tracked.label} at {tracked.name} is not the one that is written down.",

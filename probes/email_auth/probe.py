@@ -26,11 +26,11 @@ from probes.email_auth.settings import (
     at_an_address,
     unique,
 )
-from probes.email_auth.sheets import Check, Sheet, Sheets, tell, tell_errors
+from probes.email_auth.verdicts import AuthCheck, AuthPart, AuthParts, tell, tell_errors
 from probes.email_auth.zone import own_servers
 
-Judge: TypeAlias = Callable[[Sheet, Vantage], Awaitable[None]]
-Found: TypeAlias = dict[Check, Sheets]
+Judge: TypeAlias = Callable[[AuthPart, Vantage], Awaitable[None]]
+Found: TypeAlias = dict[AuthCheck, AuthParts]
 VANTAGES = 5
 
 
@@ -88,12 +88,11 @@ class EmailAuthProbe(Probe):
 
     async def probe(self, run: Run) -> None:
         run.fact("dns.question.name", self.domain)
-        left = run.timeout - (run.clock.monotonic() - run.started)
-        ends = anyio.current_time() + left - min(0.1 * run.timeout, 0.5)
+        ends = anyio.current_time() + run.remaining(0.1)
         vantages = self._vantages(run)
         with run.phase("resolver_check"):
             up = await self._answering(run, vantages, ends)
-        found = await self._judge(run, up, ends, self._checks(run)) if up else {}
+        found = await self._judge(run, up, ends, self._checks()) if up else {}
         if up:
             found |= await self._judge(run, up, ends, self._alignment(found))
         broken = await self._tell(run, found)
@@ -142,23 +141,23 @@ class EmailAuthProbe(Probe):
             run.degraded(Why.DNS_RESOLVER_ERROR, text, evidence=silent)
         return up
 
-    def _checks(self, run: Run) -> dict[Check, Judge]:
-        checks: dict[Check, Judge] = {}
+    def _checks(self) -> dict[AuthCheck, Judge]:
+        checks: dict[AuthCheck, Judge] = {}
         if self.spf is not None:
             domain = self._envelope
-            checks[Check("spf")] = partial(spf.judge_record, run=run, spf=self.spf, domain=domain)
+            checks[AuthCheck("spf")] = partial(spf.judge_record, spf=self.spf, domain=domain)
             for sender in self.spf.senders:
-                checks[Check("spf", sender.name)] = partial(
-                    spf.judge_sender, run=run, sender=sender, domain=domain
+                checks[AuthCheck("spf", sender.name)] = partial(
+                    spf.judge_sender, sender=sender, domain=domain
                 )
         for selector in self.dkim.selectors if self.dkim else ():
-            checks[Check("dkim", selector.selector)] = partial(
+            checks[AuthCheck("dkim", selector.selector)] = partial(
                 dkim.judge_selector, selector=selector, domain=self._signing
             )
         if self.dmarc is not None:
             for domain in (self.domain, *self.dmarc.subdomains):
                 subject = "" if domain == self.domain else domain
-                checks[Check("dmarc", subject)] = partial(
+                checks[AuthCheck("dmarc", subject)] = partial(
                     dmarc.judge_policy, dmarc=self.dmarc, domain=domain, reports=not subject
                 )
         others: dict[str, Judge] = {
@@ -169,33 +168,35 @@ class EmailAuthProbe(Probe):
             "bimi": partial(extras.judge_bimi, domain=self.domain),
         }
         wanted = {area: judge for area, judge in others.items() if getattr(self.extras, area)}
-        return checks | {Check(area): judge for area, judge in wanted.items()}
+        return checks | {AuthCheck(area): judge for area, judge in wanted.items()}
 
     async def _judge(
-        self, run: Run, vantages: list[Vantage], ends: float, checks: dict[Check, Judge]
+        self, run: Run, vantages: list[Vantage], ends: float, checks: dict[AuthCheck, Judge]
     ) -> Found:
         """Each check through each vantage, all at the same time."""
-        found: Found = {check: {vantage.name: Sheet() for vantage in vantages} for check in checks}
+        found: Found = {
+            check: {vantage.name: AuthPart(run.part()) for vantage in vantages} for check in checks
+        }
 
-        async def one(check: Check) -> None:
+        async def one(check: AuthCheck) -> None:
             with run.phase(check.phase):
                 async with anyio.create_task_group() as tasks:
                     for vantage in vantages:
-                        sheet = found[check][vantage.name]
-                        tasks.start_soon(_within, ends, checks[check], sheet, vantage)
+                        part = found[check][vantage.name]
+                        tasks.start_soon(_within, ends, checks[check], part, vantage)
 
         async with anyio.create_task_group() as tasks:
             for check in checks:
                 tasks.start_soon(one, check)
         return found
 
-    def _alignment(self, found: Found) -> dict[Check, Judge]:
+    def _alignment(self, found: Found) -> dict[AuthCheck, Judge]:
         """What can be judged only from what the other checks have found."""
-        checks: dict[Check, Judge] = {}
+        checks: dict[AuthCheck, Judge] = {}
         if self.dmarc is not None and (self._sends or self._signs):
-            checks[Check("alignment")] = partial(self._judge_alignment, found)
+            checks[AuthCheck("alignment")] = partial(self._judge_alignment, found)
         if self.extras.require_ad:
-            checks[Check("dnssec")] = _judge_authentic
+            checks[AuthCheck("dnssec")] = _judge_authentic
         return checks
 
     @property
@@ -209,19 +210,19 @@ class EmailAuthProbe(Probe):
         selectors = self.dkim.selectors if self.dkim else ()
         return [one.selector for one in selectors if one.expect == "present"]
 
-    async def _judge_alignment(self, found: Found, sheet: Sheet, vantage: Vantage) -> None:
-        policy = found[Check("dmarc")][vantage.name]
-        senders = {name: found[Check("spf", name)][vantage.name] for name in self._sends}
-        keys = [found[Check("dkim", selector)][vantage.name] for selector in self._signs]
+    async def _judge_alignment(self, found: Found, part: AuthPart, vantage: Vantage) -> None:
+        policy = found[AuthCheck("dmarc")][vantage.name]
+        senders = {name: found[AuthCheck("spf", name)][vantage.name] for name in self._sends}
+        keys = [found[AuthCheck("dkim", selector)][vantage.name] for selector in self._signs]
         for other in (policy, *senders.values(), *keys):
             if other.failure is not None:
-                sheet.failure, sheet.failed_at = other.failure, other.failed_at
+                part.failure, part.failed_at = other.failure, other.failed_at
                 return
         if policy.data is not None:
             signing = {self._signing: any(key.data for key in keys)} if keys else {}
             passing = {name: bool(one.data) for name, one in senders.items()}
             await dmarc.judge_alignment(
-                sheet, vantage, policy.data, passing, self._envelope, signing
+                part, vantage, policy.data, passing, self._envelope, signing
             )
 
     async def _tell(self, run: Run, found: Found) -> bool:
@@ -230,9 +231,9 @@ class EmailAuthProbe(Probe):
             run.unknown(Why.DKIM_NO_SELECTORS)
         levels: list[Outcome] = []
         told: set[str] = set()  # of the SPF record: it is the same for all senders
-        for check, sheets in found.items():
-            is_record = check == Check("spf")
-            levels.append(tell(run, check, sheets, told=told if check.area == "spf" else set()))
+        for check, parts in found.items():
+            is_record = check == AuthCheck("spf")
+            levels.append(tell(run, check, parts, told=told if check.area == "spf" else set()))
             await checkpoint()
             if is_record:
                 told = {finding.reason for finding in run.findings}
@@ -245,16 +246,16 @@ class EmailAuthProbe(Probe):
         self, run: Run, up: list[Vantage], ends: float, *, broken: bool
     ) -> list[Vantage]:
         """Compare what all vantages see; the zone's own servers, where they are asked."""
-        sheet = Sheet()
+        part = AuthPart(run.part())
         own: list[Vantage] = []
         with anyio.CancelScope(deadline=ends) as scope:
             if self.authoritative:
                 try:
-                    own = await self._own(run, sheet, up[0])
+                    own = await self._own(run, part, up[0])
                 except TempFail as fail:
-                    sheet.temporary(fail)
+                    part.temporary(fail)
             views = [await self._view(tracked, up, own) for tracked in self._tracked]
-            drift.judge(sheet, views, run.memory, run.clock.time(), broken=broken)
+            drift.judge(part, views, run.memory, run.clock.time(), broken=broken)
             changes = drift.remember(run, views)
             run.measure("probed.email_auth.record.changes", changes)
             for view in views:
@@ -263,14 +264,12 @@ class EmailAuthProbe(Probe):
                     label = view.tracked.label
                     run.measure("probed.dns.record.ttl", min(ttls), {"record": label})
         if scope.cancelled_caught:
-            sheet.late()
-        for note in sheet.notes:
-            run.find(note.level, note.reason, note.message, evidence=note.evidence)
-        sheet.notes.clear()
-        tell(run, Check("drift"), {"zone": sheet})
+            part.late()
+        run.join({"": part.run})
+        tell(run, AuthCheck("drift"), {"zone": AuthPart(run.part(), part.failure, part.failed_at)})
         return own
 
-    async def _own(self, run: Run, sheet: Sheet, through: Vantage) -> list[Vantage]:
+    async def _own(self, run: Run, part: AuthPart, through: Vantage) -> list[Vantage]:
         """The zone's own servers that answer; a note for each that does not."""
         named = () if isinstance(self.authoritative, bool) else self.authoritative
         servers = await own_servers(run, through, self.domain, named)
@@ -282,13 +281,13 @@ class EmailAuthProbe(Probe):
                 own.append(server)
                 return
             text = f"{server.name}, a server of the zone, does not answer for it."
-            sheet.degraded(Why.DNS_RESOLVER_ERROR, text, said=answer.said, rcode=answer.rcode)
+            part.degraded(Why.DNS_RESOLVER_ERROR, text, said=answer.said, rcode=answer.rcode)
 
         async with anyio.create_task_group() as tasks:
             for server in servers:
                 tasks.start_soon(ask, server)
         if not own:
-            sheet.notes.clear()
+            part.run.findings.clear()
             raise TempFail(self.domain, "SOA", Why.DNS_UNAVAILABLE)
         return sorted(own, key=lambda server: server.name)
 
@@ -329,15 +328,15 @@ class EmailAuthProbe(Probe):
         )
 
 
-async def _within(ends: float, judge: Judge, sheet: Sheet, vantage: Vantage) -> None:
+async def _within(ends: float, judge: Judge, part: AuthPart, vantage: Vantage) -> None:
     with anyio.CancelScope(deadline=ends) as scope:
         try:
-            await judge(sheet, vantage)
+            await judge(part, vantage)
         except TempFail as fail:
-            sheet.temporary(fail)
+            part.temporary(fail)
     if scope.cancelled_caught:
-        sheet.late()
+        part.late()
 
 
-async def _judge_authentic(sheet: Sheet, vantage: Vantage) -> None:
-    extras.judge_authentic(sheet, vantage.asked)
+async def _judge_authentic(part: AuthPart, vantage: Vantage) -> None:
+    extras.judge_authentic(part, vantage.asked)

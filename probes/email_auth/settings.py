@@ -8,8 +8,7 @@ from typing import Annotated, Literal, Self, TypeVar
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from probed import HostPort, Settings
-from probed.mail import SpfResult, SpfSyntaxError, parse_spf
-from probed.mail.spf import is_domain
+from probed.mail import SpfResult, SpfSyntaxError, is_domain, parse_spf
 from probes.email_auth.policy import parse_dmarc
 
 T = TypeVar("T")

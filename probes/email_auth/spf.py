@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from probed import Reasons, Run, Said, Vantage
+from probed import Reasons, Said, Vantage
 from probed.mail import (
     Limits,
     Node,
@@ -20,7 +20,7 @@ from probed.mail import (
 )
 from probes.email_auth.reasons import EmailAuthReason as Why
 from probes.email_auth.settings import Sender, Spf
-from probes.email_auth.sheets import Sheet
+from probes.email_auth.verdicts import AuthPart
 
 STRANGERS = ("192.0.2.1", "2001:db8::1")
 """Addresses that nobody sends from (RFC 5737, RFC 3849)."""
@@ -49,59 +49,59 @@ _SENDER: dict[SpfResult, Reasons] = {
 }
 
 
-async def judge_record(sheet: Sheet, vantage: Vantage, *, run: Run, spf: Spf, domain: str) -> None:
+async def judge_record(part: AuthPart, vantage: Vantage, *, spf: Spf, domain: str) -> None:
     """The record by itself: it is there, it can be evaluated, it lets not everybody send."""
     lookup = through(vantage)
     reports = [
         await check_host(
-            lookup, ip, f"postmaster@{domain}", domain, limits=LINT, now=run.clock.time()
+            lookup, ip, f"postmaster@{domain}", domain, limits=LINT, now=part.run.clock.time()
         )
         for ip in STRANGERS
     ]
     worst = max(reports, key=lambda report: (report.cause is not None, report.terms))
-    sheet.data = worst
-    _measure(sheet, reports, worst.tree)
+    part.data = worst
+    _measure(part, reports, worst.tree)
     for report in reports:
         if report.failure is not None:
-            sheet.temporary(report.failure, abroad=report.failure.name != domain)
+            part.temporary(report.failure, abroad=report.failure.name != domain)
             return
-    if _cannot_be_evaluated(sheet, reports, worst, domain):
+    if _cannot_be_evaluated(part, reports, worst, domain):
         return
     for ip, report in zip(STRANGERS, reports, strict=True):
         if report.result is SpfResult.PASS:
-            sheet.failed(
+            part.failed(
                 Why.SPF_TOO_PERMISSIVE,
                 f"SPF lets anybody send: {ip}, which is nobody's, comes to pass by {report.matched}.",
                 **_evidence(report),
             )
             break
-    _costs(sheet, spf, reports, worst)
-    _lint(sheet, worst.tree)
-    await _lint_dns(sheet, vantage, domain)
+    _costs(part, spf, reports, worst)
+    _lint(part, worst.tree)
+    await _lint_dns(part, vantage, domain)
 
 
 def _cannot_be_evaluated(
-    sheet: Sheet, reports: list[SpfReport], worst: SpfReport, domain: str
+    part: AuthPart, reports: list[SpfReport], worst: SpfReport, domain: str
 ) -> bool:
     if worst.result is SpfResult.NONE:
-        sheet.failed(Why.SPF_NONE, f"{domain} has no SPF record.", domain=domain)
+        part.failed(Why.SPF_NONE, f"{domain} has no SPF record.", domain=domain)
         return True
     terms = max(report.terms for report in reports)
     voids = max(report.voids for report in reports)
     if worst.cause is not None and worst.cause is not SpfCause.TERMS:
         reason = _CAUSES[worst.cause]
-        sheet.failed(reason, f"{reason.sentence.rstrip('.')}: {worst.detail}.", **_evidence(worst))
+        part.failed(reason, f"{reason.sentence.rstrip('.')}: {worst.detail}.", **_evidence(worst))
         return True
     if terms > Limits().terms:
         more = " or more" if worst.cause is SpfCause.TERMS else ""
-        sheet.failed(
+        part.failed(
             Why.SPF_LOOKUP_LIMIT,
             f"SPF takes {terms}{more} lookups, where receivers make 10: they may refuse all mail.",
             **_evidence(worst),
         )
         return True
     if voids > Limits().voids:
-        sheet.failed(
+        part.failed(
             Why.SPF_VOID_LIMIT,
             f"{voids} terms of the SPF record lead to nothing, where receivers bear 2.",
             **_evidence(worst),
@@ -110,14 +110,14 @@ def _cannot_be_evaluated(
     return False
 
 
-def _costs(sheet: Sheet, spf: Spf, reports: list[SpfReport], worst: SpfReport) -> None:
+def _costs(part: AuthPart, spf: Spf, reports: list[SpfReport], worst: SpfReport) -> None:
     terms = max(report.terms for report in reports)
     voids = max(report.voids for report in reports)
     void_queries = max(report.void_queries for report in reports)
     if terms >= spf.warn_terms:
-        sheet.degraded(Why.SPF_NEAR_LIMIT, f"SPF takes {terms} of 10 lookups.", **_evidence(worst))
+        part.degraded(Why.SPF_NEAR_LIMIT, f"SPF takes {terms} of 10 lookups.", **_evidence(worst))
     if voids or void_queries > Limits().voids:
-        sheet.degraded(
+        part.degraded(
             Why.SPF_VOID,
             f"{voids} terms and {void_queries} lookups of the SPF record lead to nothing: "
             "more than 2 is an error.",
@@ -125,18 +125,15 @@ def _costs(sheet: Sheet, spf: Spf, reports: list[SpfReport], worst: SpfReport) -
         )
 
 
-def _measure(sheet: Sheet, reports: list[SpfReport], tree: Node) -> None:
-    sheet.values += [
-        ("probed.spf.terms", max(report.terms for report in reports), {}),
-        ("probed.spf.void_lookups", max(r.voids for r in reports), {"count": "term"}),
-        ("probed.spf.void_lookups", max(r.void_queries for r in reports), {"count": "query"}),
-    ]
-    paths = dict(_paths(tree, ""))
-    sheet.values += [
-        ("probed.spf.include.terms", terms, {"include": path}) for path, terms in paths.items()
-    ]
-    sheet.fact("spf.record", tree.text)
-    sheet.fact("spf.tree", tree.lines())
+def _measure(part: AuthPart, reports: list[SpfReport], tree: Node) -> None:
+    run = part.run
+    run.measure("probed.spf.terms", max(report.terms for report in reports))
+    run.measure("probed.spf.void_lookups", max(r.voids for r in reports), {"count": "term"})
+    run.measure("probed.spf.void_lookups", max(r.void_queries for r in reports), {"count": "query"})
+    for path, terms in dict(_paths(tree, "")).items():
+        run.measure("probed.spf.include.terms", terms, {"include": path})
+    part.fact("spf.record", tree.text)
+    part.fact("spf.tree", tree.lines())
 
 
 def _paths(node: Node, above: str) -> Iterator[tuple[str, int]]:
@@ -164,25 +161,25 @@ def _parsed(node: Node) -> SpfRecord | None:
         return None
 
 
-def _lint(sheet: Sheet, tree: Node) -> None:
+def _lint(part: AuthPart, tree: Node) -> None:
     """What is written as nobody should, in the records that are read for a stranger."""
     for node in _nodes(tree):
         record = _parsed(node)
         if record is not None:
-            _lint_networks(sheet, record, node.domain)
+            _lint_networks(part, record, node.domain)
             if any(directive.name == "ptr" for directive in record.directives):
-                sheet.degraded(Why.SPF_LINT_PTR, record=node.text, domain=node.domain)
+                part.degraded(Why.SPF_LINT_PTR, record=node.text, domain=node.domain)
     record = _parsed(tree)
     if record is None:
         return
     names = [directive.name for directive in record.directives]
     if len(tree.text) > LENGTH:
         text = f"The SPF record has {len(tree.text)} bytes; {LENGTH} fit in an answer over UDP."
-        sheet.degraded(Why.SPF_LINT_LENGTH, text)
+        part.degraded(Why.SPF_LINT_LENGTH, text)
     if "all" in names[:-1]:
-        sheet.degraded(Why.SPF_LINT_AFTER_ALL, record=tree.text)
+        part.degraded(Why.SPF_LINT_AFTER_ALL, record=tree.text)
     if "all" in names and record.redirect is not None:
-        sheet.degraded(Why.SPF_LINT_REDIRECT, record=tree.text)
+        part.degraded(Why.SPF_LINT_REDIRECT, record=tree.text)
     last = tree
     while "all" not in names and last.children and last.children[-1].how == "redirect":
         last = last.children[-1]
@@ -191,10 +188,10 @@ def _lint(sheet: Sheet, tree: Node) -> None:
     end = _parsed(last)
     ends = [d.result for d in end.directives if d.name == "all"] if end else []
     if not ends or ends[0] is SpfResult.NEUTRAL:
-        sheet.degraded(Why.SPF_LINT_OPEN, record=last.text, domain=last.domain)
+        part.degraded(Why.SPF_LINT_OPEN, record=last.text, domain=last.domain)
 
 
-def _lint_networks(sheet: Sheet, record: SpfRecord, domain: str) -> None:
+def _lint_networks(part: AuthPart, record: SpfRecord, domain: str) -> None:
     wide = [
         directive.text
         for directive in record.directives
@@ -202,8 +199,8 @@ def _lint_networks(sheet: Sheet, record: SpfRecord, domain: str) -> None:
         and directive.result is SpfResult.PASS
         and directive.network.prefixlen < WIDE[directive.network.version]
     ]
-    if wide and all(note.reason is not Why.SPF_TOO_PERMISSIVE for note in sheet.notes):
-        sheet.failed(
+    if wide and all(found.reason is not Why.SPF_TOO_PERMISSIVE for found in part.run.findings):
+        part.failed(
             Why.SPF_TOO_PERMISSIVE,
             f"SPF lets a good part of all addresses send: {wide[0]}.",
             domain=domain,
@@ -211,45 +208,43 @@ def _lint_networks(sheet: Sheet, record: SpfRecord, domain: str) -> None:
         )
 
 
-async def _lint_dns(sheet: Sheet, vantage: Vantage, domain: str) -> None:
+async def _lint_dns(part: AuthPart, vantage: Vantage, domain: str) -> None:
     answer = await vantage.ask(domain, "TXT")
     if answer.alias_beside:
-        sheet.degraded(Why.SPF_LINT_CNAME, domain=domain)
+        part.degraded(Why.SPF_LINT_CNAME, domain=domain)
     former = await vantage.ask(domain, "SPF")
     if former.said is Said.ANSWER and not former.aliases:
-        sheet.degraded(Why.SPF_LINT_TYPE, domain=domain)
+        part.degraded(Why.SPF_LINT_TYPE, domain=domain)
 
 
-async def judge_sender(
-    sheet: Sheet, vantage: Vantage, *, run: Run, sender: Sender, domain: str
-) -> None:
-    """What SPF comes to for a sender. The sheet's data is whether it is pass for all addresses."""
+async def judge_sender(part: AuthPart, vantage: Vantage, *, sender: Sender, domain: str) -> None:
+    """What SPF comes to for a sender. `data` of the part is whether it is pass for all addresses."""
     lookup = through(vantage)
     try:
         addresses = [sender.ip] if sender.ip else await _addresses(vantage, sender.host or "")
     except TempFail as fail:
-        sheet.temporary(fail)
+        part.temporary(fail)
         return
     if not addresses:
-        sheet.failed(Why.SPF_SENDER_ADDRESS, f"{sender.name}: {sender.host} has no address.")
+        part.failed(Why.SPF_SENDER_ADDRESS, f"{sender.name}: {sender.host} has no address.")
         return
     results: list[SpfResult] = []
     for ip in addresses:
         report = await check_host(
-            lookup, ip, f"postmaster@{domain}", sender.helo or domain, now=run.clock.time()
+            lookup, ip, f"postmaster@{domain}", sender.helo or domain, now=part.run.clock.time()
         )
         results.append(report.result)
         if report.result in sender.expect:
             continue
         if report.failure is not None:
-            sheet.temporary(report.failure, abroad=report.failure.name != domain)
+            part.temporary(report.failure, abroad=report.failure.name != domain)
             return
         reason = _CAUSES[report.cause] if report.cause else _SENDER[report.result]
         expected = " or ".join(sender.expect)
         by = (
             report.detail or report.matched or ("the end of the record" if report.tree.text else "")
         )
-        sheet.failed(
+        part.failed(
             reason,
             f"SPF for {sender.name} ({ip}) comes to {report.result}, not {expected}"
             + (f": {by}." if by else "."),
@@ -257,15 +252,13 @@ async def judge_sender(
             **_evidence(report),
         )
         break
-    sheet.data = all(result is SpfResult.PASS for result in results)
-    sheet.values += [
-        (
+    part.data = all(result is SpfResult.PASS for result in results)
+    for result in SpfResult:
+        part.run.measure(
             "probed.spf.sender.result",
             float(result in results),
             {"sender": sender.name, "result": result.value},
         )
-        for result in SpfResult
-    ]
 
 
 async def _addresses(vantage: Vantage, host: str) -> list[str]:

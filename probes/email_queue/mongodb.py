@@ -13,8 +13,7 @@ import pymongo
 from pymongo import AsyncMongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
-from probed import Run, Stream
-from probed.net.tls import NamedContext
+from probed import NamedContext, Run, Stream
 from probes.email_queue.reasons import QueueReason
 from probes.email_queue.settings import Mongodb
 from probes.email_queue.tally import Tally

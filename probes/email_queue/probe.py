@@ -9,8 +9,7 @@ from typing import Annotated, Any, Self
 from anyio import to_thread
 from pydantic import Field, model_validator
 
-from probed import Measure, Outcome, Probe, Reasons, Run
-from probed.fields import format_duration
+from probed import Measure, Outcome, Probe, Run, format_duration
 from probes.email_queue.program import read_command, read_postqueue
 from probes.email_queue.reasons import QueueReason
 from probes.email_queue.redis import read_redis
@@ -131,10 +130,22 @@ class EmailQueueProbe(Probe):
         evidence = _evidence(tally, growth)
         self._judge_age(run, tally, evidence)
         if growth is not None:
-            message = f"The queue grows by {growth:.3g} messages a minute"
-            _bound(run, growth, self.growth, QueueReason.GROWING, message, evidence)
-        message = f"{tally.depth} messages wait"
-        _bound(run, tally.depth, self.depth, QueueReason.DEEP, message, evidence)
+            run.judge(
+                growth,
+                self.growth,
+                QueueReason.GROWING,
+                lambda most: (
+                    f"The queue grows by {growth:.3g} messages a minute, more than {most:g}."
+                ),
+                evidence=evidence,
+            )
+        run.judge(
+            tally.depth,
+            self.depth,
+            QueueReason.DEEP,
+            lambda most: f"{tally.depth} messages wait, more than {most:g}.",
+            evidence=evidence,
+        )
         if tally.truncated is not None:
             run.degraded(QueueReason.TRUNCATED, evidence={"stopped": tally.truncated})
         top = "; ".join(f"{count}x {text}" for text, count in tally.top()[:5])
@@ -153,15 +164,6 @@ class EmailQueueProbe(Probe):
                 text = f"Mail waits for {oldest}, longer than {format_duration(bound)}."
                 run.find(level, QueueReason.OLD, text, evidence=evidence | {"over": count})
                 return
-
-
-def _bound(
-    run: Run, value: float, bounds: Depth | Growth, reason: Reasons, message: str, evidence: Any
-) -> None:
-    crossed = bounds.crossed(value)
-    if crossed is not None:
-        level, bound = crossed
-        run.find(level, reason, f"{message}, more than {bound:g}.", evidence=evidence)
 
 
 def _evidence(tally: Tally, growth: float | None) -> dict[str, Any]:

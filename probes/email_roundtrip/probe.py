@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, ClassVar, Self
 
@@ -20,10 +20,12 @@ from probed import (
     ProbeError,
     Run,
     Stream,
-)  # fmt: skip
-from probed.fields import format_duration
-from probed.reasons import timeout_in
-from probed.record import utc
+    format_duration,
+    judge_certificate,
+    start_tls,
+    utc,
+    within,
+)
 from probes.email_roundtrip.canary import HEADER, canary, family_of
 from probes.email_roundtrip.imap import Imap, Refused
 from probes.email_roundtrip.reasons import AllReasons, RoundtripReason
@@ -117,8 +119,8 @@ class EmailRoundtripProbe(Probe):
         async with self._mailbox(run, holds) as imap:
             await self._submit(run, holds, token)
             accepted = run.clock.monotonic()
-            with _imap(run):
-                folder, uid = await self._find(run, imap, token, accepted)
+            with run.prefixed("imap/"):
+                folder, uid = await self._find(run, imap, token)
                 took = run.clock.monotonic() - accepted
                 await self._judge(run, imap, folder, uid, took)
                 await self._tidy(run, imap, family)
@@ -129,7 +131,7 @@ class EmailRoundtripProbe(Probe):
     async def _mailbox(self, run: Run, holds: Holds) -> AsyncIterator[Imap]:
         """Before anything is sent: what cannot be looked for need not be."""
         async with AsyncExitStack() as stack:
-            with _imap(run):
+            with run.prefixed("imap/"):
                 with _within(run, self.limits.connect):
                     stream = await stack.enter_async_context(run.connect(self.imap.address))
                 imap = await self._open(run, stream, holds)
@@ -165,8 +167,8 @@ class EmailRoundtripProbe(Probe):
 
         with _within(run, self.limits.tls):
             starts = self.imap.tls == "starttls"
-            await run.start_tls(stream, self.tls, self.imap.host, upgrade if starts else None)
-        run.judge_certificate(self.certificate)
+            await start_tls(run, stream, self.tls, self.imap.host, upgrade if starts else None)
+        judge_certificate(run, self.certificate)
 
     async def _log_in(self, run: Run, imap: Imap, holds: Holds) -> None:
         mailbox, place = self.imap, f"imap {self.imap.host}"
@@ -211,13 +213,12 @@ class EmailRoundtripProbe(Probe):
                     if reply.code >= 300:
                         dialogue.fail(RoundtripReason.MAIL_DEFERRED, reply, temporary=True)
 
-    async def _find(self, run: Run, imap: Imap, token: str, accepted: float) -> tuple[str, int]:  # noqa: RET503  # it fails
+    async def _find(self, run: Run, imap: Imap, token: str) -> tuple[str, int]:  # noqa: RET503  # it fails
         """The folder in which it was found, and its UID."""
-        left = run.timeout - (accepted - run.started)
-        patience = min(self.delivery.failed, left - min(0.1 * run.timeout, 0.5))
+        patience = min(self.delivery.failed, run.remaining(0.1))
         criteria = f'HEADER {HEADER} "{token}"'.encode()
         with run.phase("search"):
-            with anyio.move_on_after(max(0.0, patience)):
+            with anyio.move_on_after(patience):
                 while True:
                     for folder in (self.imap.inbox, *self.imap.junk):
                         uids = await _search(run, imap, folder, criteria, self.imap.inbox)
@@ -321,30 +322,10 @@ def _said(run: Run, refused: Refused) -> dict[str, Any]:
 
 
 @contextmanager
-def _imap(run: Run) -> Iterator[None]:
-    """Phases from here on are `imap/…`."""
-    before, run.prefix = run.prefix, f"{run.prefix}imap/"
-    try:
-        yield
-    finally:
-        run.prefix = before
-
-
-@contextmanager
 def _step(run: Run, name: str, limit: float) -> Iterator[None]:
     with run.phase(name), _within(run, limit, name):
         yield
 
 
-@contextmanager
-def _within(run: Run, seconds: float, name: str | None = None) -> Iterator[None]:
-    left = run.timeout - (run.clock.monotonic() - run.started)
-    seconds = min(seconds, left - min(0.07 * run.timeout, 0.35))
-    with anyio.move_on_after(seconds) as scope:
-        yield
-    if scope.cancelled_caught:
-        if name is None and run.fault is not None:
-            raise run.fault
-        failed = run.failed_phase
-        reason = timeout_in(name or (failed.name if failed else None))
-        run.fail(reason, f"{reason.sentence.rstrip('.')} ({seconds:.3g} s).")
+def _within(run: Run, seconds: float, name: str | None = None) -> AbstractContextManager[None]:
+    return within(run, min(seconds, run.remaining(0.07)), name)

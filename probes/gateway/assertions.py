@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from probed import Outcome, Reason, Response, Run
-from probed.text.redact import redact_url
+from probed import Outcome, Reason, Response, Run, redact_url
 from probes.gateway.expect import BodyExpected, Expect, HeaderExpected, JsonExpected
 from probes.gateway.health import Body
 from probes.gateway.paths import FOUND_LIMIT, JsonPath, TooMany

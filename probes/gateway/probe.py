@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
@@ -27,6 +27,10 @@ from probed import (
     Tls,
     UnixSocket,
     Url,
+    by_family,
+    judge_certificate,
+    judge_latency,
+    record_fault,
 )
 from probes.gateway import assertions, judge, trend
 from probes.gateway.expect import Expect
@@ -139,19 +143,19 @@ class GatewayProbe(Probe):
 
     async def probe(self, run: Run) -> None:
         if not self.upstreams:
-            await run.by_family(self.family, self._ask)
+            await by_family(run, self.family, self._get)
             return
-        said: dict[str, Fault | None] = {}
+        faults: dict[str, Fault | None] = {}
         statuses: list[int] = []
         async with anyio.create_task_group() as tasks:
             for upstream in self.upstreams:
-                tasks.start_soon(self._ask_upstream, run, upstream, said)
-            await run.by_family(self.family, lambda part: self._ask_beside(part, statuses))
+                tasks.start_soon(_get_upstream, run, upstream, self.body_limit, faults)
+            await by_family(run, self.family, partial(self._get_guarded, statuses))
         failed = any(not expects(self.status, status) for status in statuses)
-        said = {upstream.name: said[upstream.name] for upstream in self.upstreams}
-        judge.upstreams(run, said, status=max(statuses), gateway_failed=failed)
+        faults = {upstream.name: faults[upstream.name] for upstream in self.upstreams}
+        judge.upstreams(run, faults, status=max(statuses), gateway_failed=failed)
 
-    async def _ask(self, run: Run) -> None:
+    async def _get(self, run: Run) -> None:
         self._judge(run, await self._fetch(run))
 
     async def _fetch(self, run: Run) -> Response:
@@ -162,41 +166,15 @@ class GatewayProbe(Probe):
             final=lambda status: expects(self.status, status),
         )
 
-    async def _ask_beside(self, run: Run, statuses: list[int]) -> None:
-        """Ask the gateway, beside its upstreams; status 0 is none."""
-        answer = await run.attempt(run, lambda: self._fetch(run))
+    async def _get_guarded(self, statuses: list[int], run: Run) -> None:
+        """Ask the gateway, beside its upstreams; a status of 0 means that there was no answer."""
+        answer = await run.guard(lambda: self._fetch(run))
         if isinstance(answer, Fault):
             statuses.append(0)
-            run.find(answer.level, answer.reason, answer.message, evidence=run.context())
+            record_fault(run, answer)
         else:
             statuses.append(answer.status)
             self._judge(run, answer)
-
-    async def _ask_upstream(
-        self, run: Run, upstream: Upstream, said: dict[str, Fault | None]
-    ) -> None:
-        scope = run.scope(f"upstream/{upstream.name}/")
-        answer = await run.attempt(
-            scope,
-            lambda: run.fetch(
-                upstream.request, recorder=scope, body_limit=self.body_limit, family="any"
-            ),
-        )
-        if isinstance(answer, Fault):
-            phase = scope.failed_phase
-            where = f" ({phase.name.rpartition('/')[2]})" if phase else ""
-            said[upstream.name] = Fault(answer.reason, answer.level, answer.message + where)
-        elif not expects(upstream.status, answer.status):
-            level, reason = _BY_STATUS.get(answer.status, (Outcome.FAILED, Reason.HTTP_STATUS))
-            said[upstream.name] = Fault(reason, level, f"It answered {answer.status}.")
-        else:
-            document = parse(answer.header("content-type") or "", answer.body)
-            down = document.status is Outcome.FAILED
-            said[upstream.name] = (
-                Fault(GatewayReason.DOWN, Outcome.FAILED, GatewayReason.DOWN.sentence)
-                if down
-                else None
-            )
 
     def _judge(self, run: Run, answer: Response) -> None:
         run.measure(
@@ -218,10 +196,10 @@ class GatewayProbe(Probe):
             judge.pools(run, document, body, self.health, expected=expected)
         if expected:
             assertions.judge(run, self.expect, answer, body)
-        run.judge_latency(answer.wait_s, self.latency)
+        judge_latency(run, answer.wait_s, self.latency)
         if expected and all(found.level is not Outcome.FAILED for found in run.findings):
             trend.judge(run, answer.wait_s, self.latency.trend)
-        run.judge_certificate(self.certificate)
+        judge_certificate(run, self.certificate)
 
     def _load(self, run: Run, answer: Response) -> Body | None:
         """The body's value; None, and a finding, where it cannot be read whole."""
@@ -276,6 +254,28 @@ class GatewayProbe(Probe):
         run.find(level, reason, message, evidence=evidence)
         if status == 503 and answer.header("x-envoy-overloaded") is not None:
             run.find(Outcome.FAILED, GatewayReason.CIRCUIT_OPEN, "Envoy sheds load: overloaded.")
+
+
+async def _get_upstream(
+    run: Run, upstream: Upstream, body_limit: int, faults: dict[str, Fault | None]
+) -> None:
+    """Ask an upstream directly, and note what is wrong with it; None where nothing is."""
+    part = run.part(f"upstream/{upstream.name}")
+    part.family = "any"
+    answer = await part.guard(lambda: part.fetch(upstream.request, body_limit=body_limit))
+    fault: Fault | None = None
+    if isinstance(answer, Fault):
+        phase = part.failed_phase
+        where = f" ({phase.name.rpartition('/')[2]})" if phase else ""
+        fault = answer._replace(message=answer.message + where)
+    elif not expects(upstream.status, answer.status):
+        level, reason = _BY_STATUS.get(answer.status, (Outcome.FAILED, Reason.HTTP_STATUS))
+        fault = Fault(reason, level, f"It answered {answer.status}.")
+    else:
+        document = parse(answer.header("content-type") or "", answer.body)
+        if document.status is Outcome.FAILED:
+            fault = Fault(GatewayReason.DOWN, Outcome.FAILED, GatewayReason.DOWN.sentence)
+    faults[upstream.name] = fault
 
 
 def _origin(location: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from probed import HostPort, Measure, Outcome, ProbeError, Reasons, Recorder, Run, Thresholds
+from probed import HostPort, Measure, Outcome, ProbeError, Reasons, Run, Thresholds
 from probes.mongo.reading import Document, documents
 
 NOTHING: Mapping[str, Any] = {}
@@ -64,7 +64,7 @@ class Part:
     """
 
     run: Run
-    recorder: Recorder
+    recorder: Run
     address: HostPort
     named: bool
     memory: MutableMapping[str, Any]

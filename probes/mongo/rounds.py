@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from probed import Fault, HostPort, Outcome, ProbeError, Reason, Reasons, Recorder, Run, Tls
+from probed import (
+    HostPort,
+    Outcome,
+    ProbeError,
+    Reason,
+    Reasons,
+    Run,
+    Tls,
+    judge_certificate,
+    pooled,
+)
 from probes.mongo import operations, replica, saturation, slow
 from probes.mongo.node import HELLO, Login, Node
 from probes.mongo.part import CommandError, Part
@@ -103,7 +113,7 @@ async def run_round(probe: MongoProbe, run: Run) -> None:
     parts = [
         Part(
             run,
-            run.scope(f"node/{node}/") if several else run,
+            run.part(f"node/{node}") if several else run,
             node,
             several,
             run.memory[str(node)],
@@ -122,7 +132,7 @@ async def run_round(probe: MongoProbe, run: Run) -> None:
         part.flush(_softened if several and served else _as_it_is)
     seen = [c for part in parts if (c := part.recorder.certificate) is not None]
     run.certificate = min(seen, key=lambda c: c.not_after, default=None)
-    run.judge_certificate(probe.certificate)
+    judge_certificate(run, probe.certificate)
 
 
 def _as_it_is(level: Outcome, reason: Reasons) -> Outcome:  # noqa: ARG001
@@ -141,24 +151,11 @@ async def _ask_node(probe: MongoProbe, planned: Plan, part: Part) -> None:
     def make() -> Node:
         return Node(part.address, planned.login, planned.tls)
 
-    async with run.pooled(planned.key(part.address), make) as node:
-        answer = await run.attempt(recorder, lambda: _phases(probe, part, node))
-        if isinstance(answer, Fault):
+    async with pooled(run, planned.key(part.address), make) as node:
+        fault = await recorder.guard(lambda: _phases(probe, part, node))
+        if fault is not None:
             await node.aclose()
-            part.find(answer.level, answer.reason, _told(recorder, answer), _where(recorder))
-
-
-def _told(recorder: Recorder, fault: Fault) -> str:
-    if isinstance(recorder, Run) and fault.message == fault.reason.sentence:
-        return recorder.explain(fault.reason)
-    return fault.message
-
-
-def _where(recorder: Recorder) -> dict[str, Any]:
-    if isinstance(recorder, Run):
-        return recorder.context()
-    phase = recorder.failed_phase
-    return {"phase": phase.name} if phase else {}
+            part.find(fault.level, fault.reason, fault.message, fault.evidence)
 
 
 async def _phases(probe: MongoProbe, part: Part, node: Node) -> None:
@@ -216,7 +213,7 @@ async def shapes(probe: MongoProbe, run: Run) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for address in planned.nodes:
         node = Node(address, planned.login, planned.tls)
-        part = Part(run, run.scope(f"node/{address}/"), address, named=True, memory={})
+        part = Part(run, run.part(f"node/{address}"), address, named=True, memory={})
         try:
             hello = await node.open(part)
             mongos = role_of(hello) == "mongos"

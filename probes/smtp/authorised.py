@@ -20,7 +20,7 @@ REFUSED = {SpfResult.FAIL, SpfResult.SOFTFAIL, SpfResult.PERMERROR}
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class SpfOutcome:
     """The SPF result of each address. What we could not look up is `temperror`, and refuses nothing."""
 
     domain: str = ""
@@ -38,11 +38,10 @@ class Verdict:
 
 async def ask_spf(
     run: Run, domain: str, addresses: Sequence[str], helo: str, server: HostPort | None
-) -> Verdict:
+) -> SpfOutcome:
     """Phase `spf`. Never raises but for cancellation."""
     results = dict.fromkeys(addresses, str(SpfResult.TEMPERROR))
-    left = run.timeout - (run.clock.monotonic() - run.started) - min(0.1 * run.timeout, 0.5)
-    with run.phase("spf"), anyio.move_on_after(max(0.0, min(PATIENCE, left))):
+    with run.phase("spf"), anyio.move_on_after(min(PATIENCE, run.remaining(0.1))):
         # dnspython takes 70 ms, which are not the event loop's.
         net = await to_thread.run_sync(import_module, "probed.net.vantage")
         servers = (
@@ -54,4 +53,4 @@ async def ask_spf(
                 lookup, address, f"postmaster@{domain}", helo, domain=domain, now=run.clock.time()
             )
             results[address] = str(report.result)
-    return Verdict(domain, results)
+    return SpfOutcome(domain, results)

@@ -12,10 +12,21 @@ import anyio
 from aiosmtplib import SMTP
 from aiosmtplib.errors import SMTPException
 
-from probed import CertificateAge, HostPort, ProbeError, Reason, Reasons, Run, Stream
-from probed.fields import format_duration
-from probed.reasons import timeout_in
-from probed.record import utc
+from probed import (
+    CertificateAge,
+    HostPort,
+    ProbeError,
+    Reason,
+    Reasons,
+    Run,
+    Stream,
+    TimedOut,
+    format_duration,
+    judge_certificate,
+    start_tls,
+    utc,
+    within,
+)
 from probes.smtp.hold import Holds
 from probes.smtp.protocol import Broken, ProbeProtocol
 from probes.smtp.reasons import SmtpReason
@@ -179,7 +190,7 @@ class Dialogue:
         upgrade = self._upgrade if self.relay.tls == "starttls" else None
         before = len(self.run.phases)
         with self._within(self.manner.limits.tls):
-            await self.run.start_tls(stream, tls, host, upgrade)
+            await start_tls(self.run, stream, tls, host, upgrade)
         self._judge_pace("tls", sum(p.duration for p in self.run.phases[before:]))
         self.secure = True
         version = str(self.run.facts.get("tls.protocol.version", ""))
@@ -189,7 +200,7 @@ class Dialogue:
                 f"The relay speaks TLS {version}; {tls.min_version} is wanted.",
                 evidence=self.evidence(),
             )
-        self.run.judge_certificate(self.manner.certificate)
+        judge_certificate(self.run, self.manner.certificate)
 
     @property
     def tls(self) -> RelayTls:
@@ -371,23 +382,17 @@ class Dialogue:
     @contextmanager
     def _within(self, seconds: float, name: str | None = None) -> Iterator[None]:
         # A little before the run's deadline: who is cut off there cannot say what was heard.
-        left = self.run.timeout - (self.run.clock.monotonic() - self.run.started)
-        seconds = min(seconds, left - min(0.07 * self.run.timeout, 0.35))
-        with anyio.move_on_after(seconds) as scope:
-            yield
-        if scope.cancelled_caught:
-            self._too_late(seconds, name)
+        seconds = min(seconds, self.run.remaining(0.07))
+        try:
+            with within(self.run, seconds, name):
+                yield
+        except TimedOut as late:
+            self._too_late(late, seconds, name)
 
-    def _too_late(self, seconds: float, name: str | None) -> NoReturn:
-        run = self.run
+    def _too_late(self, late: TimedOut, seconds: float, name: str | None) -> NoReturn:
         self.late = True
-        if name is None and run.fault is not None:
-            raise run.fault
-        failed = run.failed_phase
-        last = name or (failed.name.rpartition("/")[2] if failed else "connect")
-        reason: Reasons = timeout_in(last)
-        message = f"{reason.sentence.rstrip('.')} ({seconds:.3g} s)."
-        evidence: Mapping[str, Any] = {"relay": str(self.address), "phase": last}
+        reason, message = late.reason, late.message
+        evidence: Mapping[str, Any] = {"relay": str(self.address), "phase": late.phase}
         if name is not None and self.protocol.heard:
             evidence = {**evidence, "text": self.show(self.protocol.heard)}
             if name == "banner":
@@ -395,7 +400,7 @@ class Dialogue:
                 message = f"{reason.sentence.rstrip('.')} within {seconds:.3g} s."
         elif name == "banner":
             message += " A port that waits for TLS, or for HTTP, is silent too."
-        run.fail(reason, message, evidence=evidence)
+        self.run.fail(reason, message, evidence=evidence)
 
     def _judge_pace(self, bound: str, seconds: float) -> None:
         slow = getattr(self.manner.slow, bound)

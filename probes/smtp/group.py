@@ -1,113 +1,95 @@
-"""What the relays of a group come to together: can mail go out, and by which of them."""
+"""The relays of a group together: whether mail can go out, and by which of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from probed import MetricType, Outcome, Run
-from probed.model import Finding
-from probed.probe import FINDING_LIMIT
-from probes.smtp.authorised import Verdict
+from probed import Finding, Outcome, Rule, Run, outcome_of
+from probes.smtp.authorised import SpfOutcome
 from probes.smtp.reasons import SmtpReason
 from probes.smtp.settings import Relay
 
+USABLE = {Outcome.OK, Outcome.DEGRADED}
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A relay, and what came of asking it."""
+
+@dataclass(slots=True)
+class Member:
+    """A relay of the group, the part of the run that tried it, and what SPF says of it; None where
+    nobody looked.
+    """
 
     relay: Relay
     part: Run
-    spf: list[Verdict] = field(default_factory=list)
-    """What SPF says of it; empty where it was not asked."""
+    spf: SpfOutcome | None = None
 
     @property
     def usable(self) -> bool:
         """Whether mail could be handed over to it now."""
-        return _is_usable(self.part)
+        return outcome_of(self.part.findings) in USABLE
 
     @property
     def failed(self) -> bool:
-        return any(f.level is Outcome.FAILED for f in self.part.findings)
+        return outcome_of(self.part.findings) is Outcome.FAILED
 
     @property
     def worst(self) -> Finding | None:
         return max(self.part.findings, key=lambda finding: finding.level.rank, default=None)
 
-
-def take_over(run: Run, asked: Sequence[Asked]) -> None:
-    """What was measured and learned of each becomes the run's; facts of the first as they are."""
-    for one in asked:
-        run.measured += one.part.measured
-        prefix = "" if one is asked[0] else f"smtp.{one.relay.name}."
-        for name, value in one.part.facts.items():
-            run.fact(prefix + name, value)
-    seen = [one.part.certificate for one in asked if one.part.certificate is not None]
-    run.certificate = min(seen, key=lambda found: found.not_after, default=None)
+    @property
+    def is_refused(self) -> bool:
+        """Whether SPF refuses mail that it hands on."""
+        return self.spf is not None and bool(self.spf.refused)
 
 
 def join_addresses(run: Run, parts: Mapping[str, Run]) -> None:
-    """What the addresses of one relay come to: it can be used while one of them can."""
-    bad = [address for address, part in parts.items() if not _is_usable(part)]
-    good = [address for address in parts if address not in bad]
-    leading = parts[good[0]] if good else next(iter(parts.values()))
+    """Join the addresses of one relay: it can be used while one of them can."""
+    good = [address for address, part in parts.items() if outcome_of(part.findings) in USABLE]
+    bad = [address for address in parts if address not in good]
     if good and bad:
         run.degraded(
             SmtpReason.CONNECT_PARTIAL,
             f"{len(bad)} of {len(parts)} addresses cannot be used: {', '.join(bad)}.",
             evidence={"failed": bad, "usable": good},
         )
-    most = Outcome.DEGRADED if good else Outcome.FAILED
-    for address, part in parts.items():
-        for finding in part.findings:
-            _find(run, finding, address, most)
-        gauges = part is leading
-        run.measured += [
-            m for m in part.measured if gauges or m.measure.kind is not MetricType.GAUGE
-        ]
-    run.facts.update(leading.facts)
-    run.certificate = leading.certificate
+    run.join(parts, Rule.ALL_FAIL)
+    run.facts.update(parts[good[0] if good else next(iter(parts))].facts)
 
 
-def _is_usable(part: Run) -> bool:
-    return not any(f.level in {Outcome.FAILED, Outcome.UNKNOWN} for f in part.findings)
-
-
-def judge(run: Run, asked: Sequence[Asked]) -> None:
-    """The findings of the group."""
-    primary, *backups = asked
+def judge(run: Run, members: Sequence[Member]) -> None:
+    """Join the relays, and find whether to switch to a backup. Facts of the primary stay as they are."""
+    primary, *backups = members
+    for member in members:
+        prefix = "" if member is primary else f"smtp.{member.relay.name}."
+        run.facts.update({prefix + name: value for name, value in member.part.facts.items()})
     if not backups:
-        run.findings += primary.part.findings
+        run.join({"": primary.part})
         return
-    ready = sorted((one for one in backups if one.usable), key=_is_refused)
+    ready = sorted((one for one in backups if one.usable), key=lambda one: one.is_refused)
     switched = primary.failed and bool(ready)
+    rule = Rule.SOFTENED if switched else Rule.ANY_FAILS
     if switched:
         _switch(run, primary, ready[0])
-    _add(run, primary, Outcome.DEGRADED if switched else Outcome.FAILED)
+    run.join({primary.relay.name: primary.part}, rule)
     for backup in backups:
-        if backup.usable and not primary.failed and _is_refused(backup):
+        stands = backup.usable or primary.failed
+        if backup.usable and not primary.failed and backup.is_refused:
             _unauthorised(run, backup)
-        if backup.usable or primary.failed:
-            _add(run, backup, Outcome.DEGRADED if switched else Outcome.FAILED)
-        else:
+        if not stands:
             _unready(run, backup)
+        run.join({backup.relay.name: backup.part}, rule, findings=stands)
 
 
-def _is_refused(asked: Asked) -> bool:
-    return any(verdict.refused for verdict in asked.spf)
-
-
-def _switch(run: Run, primary: Asked, backup: Asked) -> None:
+def _switch(run: Run, primary: Member, backup: Member) -> None:
     worst = primary.worst
-    name, refused = backup.relay.name, _is_refused(backup)
+    name = backup.relay.name
     message = (
         f"The relay {primary.relay.name} cannot be used: switch to {name} "
         f"({backup.relay.address}), which can be used now"
     )
-    if refused:
-        verdict = backup.spf[0]
-        message += f"; but SPF of {verdict.domain} does not authorise it: {verdict.shown}"
+    refused = backup.spf if backup.is_refused else None
+    if refused is not None:
+        message += f"; but SPF of {refused.domain} does not authorise it: {refused.shown}"
     run.degraded(
         SmtpReason.SWITCH_SPF if refused else SmtpReason.SWITCH,
         f"{message}.",
@@ -121,21 +103,21 @@ def _switch(run: Run, primary: Asked, backup: Asked) -> None:
     )
 
 
-def _unauthorised(run: Run, backup: Asked) -> None:
-    verdict = backup.spf[0]
+def _unauthorised(run: Run, backup: Member) -> None:
+    assert backup.spf is not None
     run.degraded(
         SmtpReason.BACKUP_UNREADY,
-        f"The backup relay {backup.relay.name} could take over, but SPF of {verdict.domain} does not "
-        f"authorise it: {verdict.shown}.",
+        f"The backup relay {backup.relay.name} could take over, but SPF of {backup.spf.domain} does not "
+        f"authorise it: {backup.spf.shown}.",
         evidence={"relay": backup.relay.name, "because": "spf", **_spf(backup)},
     )
 
 
-def _spf(asked: Asked) -> dict[str, str]:
-    return {"spf": asked.spf[0].shown} if asked.spf else {}
+def _spf(member: Member) -> dict[str, str]:
+    return {} if member.spf is None else {"spf": member.spf.shown}
 
 
-def _unready(run: Run, backup: Asked) -> None:
+def _unready(run: Run, backup: Member) -> None:
     worst = backup.worst
     assert worst is not None
     evidence = {"relay": backup.relay.name, "because": str(worst.reason), **worst.evidence}
@@ -144,16 +126,3 @@ def _unready(run: Run, backup: Asked) -> None:
         f"The backup relay {backup.relay.name} could not take over now: {worst.message}",
         evidence=evidence,
     )
-
-
-def _add(run: Run, asked: Asked, most: Outcome) -> None:
-    """The findings of one relay, none of them worse than `most`."""
-    for finding in asked.part.findings:
-        _find(run, finding, asked.relay.name, most)
-
-
-def _find(run: Run, finding: Finding, whose: str, most: Outcome) -> None:
-    if len(run.findings) < FINDING_LIMIT:
-        level = finding.level if finding.level.rank <= most.rank else most
-        told = f"{whose}: {finding.message}"
-        run.findings.append(finding._replace(level=level, message=told))

@@ -9,7 +9,16 @@ from typing import Annotated, Literal, Self
 import anyio
 from pydantic import Field, field_validator, model_validator
 
-from probed import AddressChoice, CertificateAge, HostPort, Measure, MetricType, Probe, Run
+from probed import (
+    AddressChoice,
+    CertificateAge,
+    HostPort,
+    Measure,
+    MetricType,
+    Probe,
+    Run,
+    by_family,
+)
 from probes.smtp import group
 from probes.smtp.authorised import ask_spf
 from probes.smtp.dialogue import Dialogue, Manner
@@ -152,47 +161,47 @@ class SmtpProbe(Probe):
     async def probe(self, run: Run) -> None:
         holds = Holds(run.memory, run.clock.time)
         alone = len(self.relays) == 1
-        asked = [
-            group.Asked(relay, run.part("" if alone else f"{relay.name}/")) for relay in self.relays
+        members = [
+            group.Member(relay, run.part("" if alone else relay.name)) for relay in self.relays
         ]
         async with anyio.create_task_group() as tasks:
-            for one in asked:
-                tasks.start_soon(self._ask_one, one, holds, one is not asked[0])
-        for one in asked:
-            one.part.measure(
-                "probed.smtp.relay.usable", float(one.usable), {"smtp.relay": one.relay.name}
+            for member in members:
+                tasks.start_soon(self._try_relay, member, holds, member is not members[0])
+        for member in members:
+            member.part.measure(
+                "probed.smtp.relay.usable",
+                float(member.usable),
+                {"smtp.relay": member.relay.name},
             )
-        group.take_over(run, asked)
-        group.judge(run, asked)
+        group.judge(run, members)
 
-    async def _ask_one(self, one: group.Asked, holds: Holds, backup: bool) -> None:
-        await one.part.ask(partial(self._ask, one.relay, holds))
-        peer = str(one.part.facts.get("network.peer.address", ""))
-        addresses = one.relay.sends_from or ((peer,) if peer else ())
-        if self.spf is not None and backup and one.usable and addresses:
+    async def _try_relay(self, member: group.Member, holds: Holds, backup: bool) -> None:
+        await member.part.run_part(partial(self._by_family, member.relay, holds))
+        peer = str(member.part.facts.get("network.peer.address", ""))
+        addresses = member.relay.sends_from or ((peer,) if peer else ())
+        if self.spf is not None and backup and member.usable and addresses:
             domain = self.spf.domain or (self.envelope.sender.domain if self.envelope else "")
-            helo = one.relay.address.host
-            one.spf.append(await ask_spf(one.part, domain, addresses, helo, self.spf.server))
+            helo = member.relay.address.host
+            member.spf = await ask_spf(member.part, domain, addresses, helo, self.spf.server)
 
-    async def _ask(self, relay: Relay, holds: Holds, part: Run) -> None:
-        await part.by_family(self.family, partial(self._ask_addresses, relay, holds))
+    async def _by_family(self, relay: Relay, holds: Holds, part: Run) -> None:
+        await by_family(part, self.family, partial(self._try_addresses, relay, holds))
 
-    async def _ask_addresses(self, relay: Relay, holds: Holds, run: Run) -> None:
+    async def _try_addresses(self, relay: Relay, holds: Holds, run: Run) -> None:
         host = relay.address.host
         if self.addresses == "first" or _is_address(host):
             await self._converse(relay, holds, run)
             return
         with run.phase("resolve"):
             found = await run.network.resolver.addresses(host, run.family)
-        parts = [run.part(f"{address}/") for address in found[:ADDRESSES]]
+        parts = {address: run.part(address) for address in found[:ADDRESSES]}
         async with anyio.create_task_group() as tasks:
-            for part, address in zip(parts, found, strict=False):
+            for address, part in parts.items():
                 at = HostPort(address, relay.address.port)
-                tasks.start_soon(
-                    part.ask,
-                    partial(self._converse, relay, holds, at=at, first=part is parts[0]),
-                )
-        group.join_addresses(run, dict(zip(found, parts, strict=False)))
+                first = address == found[0]
+                converse = partial(self._converse, relay, holds, at=at, first=first)
+                tasks.start_soon(part.run_part, converse)
+        group.join_addresses(run, parts)
 
     async def _converse(
         self,

@@ -49,12 +49,11 @@ async def _processed(step: Step, drift: Drift) -> Processed | None:
     """What the application says; None, and a finding, where that cannot be had. It may take half of
     the time that is left: Stripe has to be asked yet.
     """
-    run = step.run
-    seconds = HALF * max(0.0, run.timeout - (run.clock.monotonic() - run.started))
+    seconds = HALF * step.run.remaining()
     found: Processed | Fault | None = None
     step.part("app")
     with anyio.move_on_after(seconds):
-        found = await run.attempt(step.recorder, sources.ask(drift.source, step, seconds))
+        found = await step.recorder.guard(sources.ask(drift.source, step, seconds))
     step.part("")
     if isinstance(found, Processed):
         return found

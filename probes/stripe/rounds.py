@@ -107,7 +107,7 @@ class Round:
 
     async def _step(self, name: str, work: Work) -> Step:
         step = Step(name, self._run)
-        fault = await self._run.attempt(step.recorder, partial(work, step, self._probe))
+        fault = await step.recorder.guard(partial(work, step, self._probe))
         if isinstance(fault, Fault):
             step.blame(fault)
         if step.recorder.certificate is not None:

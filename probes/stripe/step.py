@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from probed import Fault, Latency, Outcome, Reasons, Recorder, Request, Response, Run
+from probed import Fault, Latency, Outcome, Reasons, Request, Response, Run, judge_latency
 from probes.stripe.reasons import BY_VALUE, StripeReason
 
 BODY_LIMIT = 1 << 20
@@ -36,7 +36,7 @@ class Step:
     def __init__(self, name: str, run: Run) -> None:
         self.name = name
         self.run = run
-        self.recorder: Recorder = run.scope(f"{name}/")
+        self.recorder = run.part(name)
         self.now = run.clock.time()
         self.found: list[Noted] = []
         self.measured: list[tuple[str, float, dict[str, str]]] = []
@@ -52,7 +52,7 @@ class Step:
 
     async def fetch(self, request: Request, *, body_limit: int = BODY_LIMIT) -> Response:
         """Ask on a fresh connection. Raises what `Run.fetch` does."""
-        answer = await self.run.fetch(request, recorder=self.recorder, body_limit=body_limit)
+        answer = await self.recorder.fetch(request, body_limit=body_limit)
         last = self.recorder.phases[-1]
         received = last.duration if last.name.endswith("/receive") else 0.0
         self.skew = _skew(answer, self.run.clock.time() - received - answer.wait_s / 2)
@@ -78,12 +78,10 @@ class Step:
 
     def judge_latency(self, seconds: float, bounds: Latency) -> None:
         """Find an answer that took longer to begin than `bounds` says."""
-        run = self.run
-        before = len(run.findings)
-        run.judge_latency(seconds, bounds)
-        for found in run.findings[before:]:
+        part = self.run.part()
+        judge_latency(part, seconds, bounds)
+        for found in part.findings:
             self.find(found.level, BY_VALUE[found.reason], found.message)
-        del run.findings[before:]
 
     def judge_our_clock(self) -> None:
         """Measure how far Stripe's clock is ahead of ours, and find it where that is too far."""
@@ -98,19 +96,7 @@ class Step:
     def blame(self, fault: Fault) -> None:
         """Find why the step could not be ended."""
         self.fault = fault
-        recorder, message, evidence = self.recorder, fault.message, dict(self.said)
-        phase = recorder.failed_phase
-        if phase is not None:
-            evidence["phase"] = phase.name
-        for fact in ("server.address", "network.peer.address"):
-            if fact in recorder.facts:
-                evidence[fact] = recorder.facts[fact]
-        if fault.reason.startswith("tls.") and message == fault.reason.sentence:
-            # What the certificate says of it.
-            self.run.certificate = recorder.certificate
-            message = self.run.explain(fault.reason)
-            evidence |= {k: v for k, v in self.run.context().items() if k.startswith("cert")}
-        self.find(fault.level, fault.reason, message, evidence)
+        self.find(fault.level, fault.reason, fault.message, {**self.said, **fault.evidence})
 
 
 def _clean(value: Any, clean: Callable[[str], str]) -> Any:

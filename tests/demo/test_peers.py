@@ -29,7 +29,7 @@ from probed.demo.stripe import Stripe
 from probed.engine.runner import Runner
 from probed.model import Result
 from probed.registry import Registry
-from probes.gateway.health import Kind, parse
+from probes.gateway.health import ComponentKind, parse
 
 pytestmark = pytest.mark.anyio
 
@@ -121,7 +121,7 @@ async def test_billing_answers_as_actuator_with_closed_breakers(demo: Demo) -> N
     status, content_type, body = await get(demo.urls["billing"])
     document = parse(content_type, body)
     assert (status, document.format, document.status) == (200, "actuator", Outcome.OK)
-    breakers = [part for part in document.components if part.kind is Kind.BREAKER]
+    breakers = [part for part in document.components if part.kind is ComponentKind.BREAKER]
     assert [(part.path, part.raw) for part in breakers] == [
         ("circuitBreakers/cards", "CLOSED"),
         ("circuitBreakers/ledger", "CLOSED"),

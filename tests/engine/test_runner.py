@@ -311,7 +311,7 @@ def test_ids_are_hex_of_the_right_length_and_repeatable() -> None:
 
 async def test_a_part_of_a_run_that_fails_is_returned_and_the_rest_goes_on() -> None:
     async def script(run: Run) -> None:
-        part = run.scope("upstream/a/")
+        part = run.part("upstream/a")
 
         async def refused() -> None:
             with part.phase("connect"):
@@ -321,9 +321,9 @@ async def test_a_part_of_a_run_that_fails_is_returned_and_the_rest_goes_on() -> 
             with other.phase("wait"):
                 await anyio.sleep_forever()
 
-        other = run.scope("upstream/b/")
-        first = await run.attempt(part, refused)
-        second = await run.attempt(other, hangs)
+        other = run.part("upstream/b")
+        first = await part.guard(refused)
+        second = await other.guard(hangs)
         run.degraded(Reason.HTTP_SLOW, f"{first.reason} {second.reason}")  # type: ignore[union-attr]
 
     result = await once(script, timeout=0.4)
@@ -350,7 +350,7 @@ async def judged(script: Callable[[Run, Stopped], object]) -> Result:
         tasks.start_soon(runner.lag.watch)
         await clock.asleep()
         probe = Scripted(script=lambda run: script(run, clock))
-        result = await runner.attempt(probe, timeout=10)
+        result = await runner.run_attempt(probe, timeout=10)
         tasks.cancel_scope.cancel()
     return result
 
@@ -364,7 +364,7 @@ async def test_how_long_it_took_is_not_the_peers_fault_while_the_loop_stood_stil
     result = await judged(script)
     assert result.outcome is Outcome.UNKNOWN
     assert result.why == (
-        "self.overloaded: The event loop stood still for 2.9 s of this run: not the peer's time."
+        "self.overloaded: probed's event loop was blocked for 2.9 s, so this timing is unreliable."
     )
     assert [(f.reason, f.level) for f in result.findings[1:]] == [
         (Reason.HTTP_SLOW, Outcome.UNKNOWN),

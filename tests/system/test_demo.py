@@ -18,9 +18,9 @@ from tests.programs import STRICT, environment
 SENTENCES = {
     "gateway": ["http.bad_gateway", "gateway.routing: The backends answer (billing, catalog)"],
     "upstream": ["gateway.upstream_down: Asked directly, an upstream fails: billing"],
-    "tls": ["tls.expired: The certificate expired on 20"],
+    "tls": ["tls.expired: The certificate of 127.0.0.1:"],
     "slow": ["http.slow: The answer took 15"],
-    "mongo": ["connect.refused: The peer refused the connection"],
+    "mongo": ["connect.refused: Connection refused: nothing is listening on 127.0.0.1:"],
     "connections": [
         "connect.closed: The server closed the connection before it answered: its limit"
     ],

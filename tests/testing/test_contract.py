@@ -17,6 +17,7 @@ from probed.http import Request
 from probed.model import Measure, Outcome
 from probed.net import Stream
 from probed.probe import Probe, Run
+from probed.probe.connections import start_tls
 from probed.reasons import Reason, Reasons
 from probed.testing.certificates import Authority
 from probed.testing.contract import CANARY, ProbeContract, Scenario, Scenarios
@@ -98,15 +99,15 @@ class StartTlsProbe(EchoProbe):
         async with run.connect(self.address) as stream:
             if self.tls is not None:
                 with run.phase("starttls"):
-                    await self._ask(stream)
-                await run.start_tls(stream, self.tls, self.address.host, self._ask)
+                    await self._say(stream)
+                await start_tls(run, stream, self.tls, self.address.host, self._say)
             with run.phase("banner"):
                 line = await stream.readline()
         run.measure("probed.echo.size", len(line))
         run.expect(line.startswith(b"220"), EchoReason.WRONG)
 
     @staticmethod
-    async def _ask(stream: Stream) -> None:
+    async def _say(stream: Stream) -> None:
         await stream.send(b"STARTTLS\r\n")
         await stream.readline()
 

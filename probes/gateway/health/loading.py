@@ -8,8 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from probed import Outcome
-from probed.text.redact import sanitize
+from probed import Outcome, sanitize
 from probes.gateway.health.model import (
     COMPONENT_LIMIT,
     DEPTH_LIMIT,

@@ -135,7 +135,7 @@ async def test_of_both_one_that_nobody_listens_on_fails_and_is_named() -> None:
         (
             "failed",
             "connect.refused",
-            "Over IPv6: Connection refused: nothing is listening on this address and port.",
+            f"Over IPv6: Connection refused: nothing is listening on gw.test:{server.port} (::1).",
         )
     ]
     assert finding.evidence["phase"] == "ipv6/connect"

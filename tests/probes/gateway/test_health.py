@@ -19,9 +19,9 @@ from probes.gateway.health import (
     TEXT_LIMIT,
     WORDS,
     Component,
+    ComponentKind,
     Format,
     HealthDocument,
-    Kind,
     NotThisFormat,
     parse,
 )
@@ -53,9 +53,9 @@ def test_health_json_in_full() -> None:
         "health+json",
         OK,
         (
-            Component("postgres:responseTime", Kind.CHECK, OK, "pass", 12.5, unit="ms"),
-            Component("postgres:connections", Kind.POOL, OK, "", 17.0, unit="connections"),
-            Component("uptime", Kind.CHECK, OK, "pass", 1209600.245, unit="s"),
+            Component("postgres:responseTime", ComponentKind.CHECK, OK, "pass", 12.5, unit="ms"),
+            Component("postgres:connections", ComponentKind.POOL, OK, "", 17.0, unit="connections"),
+            Component("uptime", ComponentKind.CHECK, OK, "pass", 1209600.245, unit="s"),
         ),
         version="1",
     )
@@ -111,7 +111,7 @@ def test_actuator_with_groups_and_nested_components() -> None:
         "ping": OK,
         "readinessState": OK,
     }
-    assert {component.kind for component in document.components} == {Kind.COMPONENT}
+    assert {component.kind for component in document.components} == {ComponentKind.COMPONENT}
     assert load("actuator-up.json") == document
 
 
@@ -120,13 +120,19 @@ def test_a_breaker_that_is_open_under_an_unknown_aggregate_is_found() -> None:
     document = load("actuator-breaker-open.json")
     assert document.status is OK
     assert statuses(document)["circuitBreakers"] is UNKNOWN
-    breakers = [c for c in document.components if c.kind is Kind.BREAKER]
+    breakers = [c for c in document.components if c.kind is ComponentKind.BREAKER]
     assert breakers == [
-        Component("circuitBreakers/cards", Kind.BREAKER, FAILED, "OPEN", 100.0, 50.0, "%"),
-        Component("circuitBreakers/ledger", Kind.BREAKER, DEGRADED, "HALF_OPEN", None, 50.0, "%"),
-        Component("circuitBreakers/mail", Kind.BREAKER, FAILED, "FORCED_OPEN", None, 50.0, "%"),
-        Component("circuitBreakers/search", Kind.BREAKER, OK, "CLOSED", 12.5, 50.0, "%"),
-        Component("circuitBreakers/stock", Kind.BREAKER, UNKNOWN, "DISABLED", None, 50.0, "%"),
+        Component("circuitBreakers/cards", ComponentKind.BREAKER, FAILED, "OPEN", 100.0, 50.0, "%"),
+        Component(
+            "circuitBreakers/ledger", ComponentKind.BREAKER, DEGRADED, "HALF_OPEN", None, 50.0, "%"
+        ),
+        Component(
+            "circuitBreakers/mail", ComponentKind.BREAKER, FAILED, "FORCED_OPEN", None, 50.0, "%"
+        ),
+        Component("circuitBreakers/search", ComponentKind.BREAKER, OK, "CLOSED", 12.5, 50.0, "%"),
+        Component(
+            "circuitBreakers/stock", ComponentKind.BREAKER, UNKNOWN, "DISABLED", None, 50.0, "%"
+        ),
     ]
     assert document.worst == breakers[0]
 
@@ -140,7 +146,7 @@ def test_an_unknown_aggregate_does_not_hide_that_a_breaker_is_half_open() -> Non
 def test_a_rate_limiter_shows_the_permissions_that_are_left() -> None:
     (_, limiter) = load("actuator-breaker-open.json").named("rateLimiters")
     assert limiter == Component(
-        "rateLimiters/outbound", Kind.COMPONENT, OK, "UP", 48.0, unit="permissions"
+        "rateLimiters/outbound", ComponentKind.COMPONENT, OK, "UP", 48.0, unit="permissions"
     )
 
 
@@ -149,9 +155,9 @@ def test_the_shape_before_spring_boot_2_2_has_details_for_components() -> None:
     document = load("actuator-down-2.1.json", "application/vnd.spring-boot.actuator.v2+json")
     assert (document.format, document.status) == ("actuator", FAILED)
     assert [(c.path, c.kind, c.status, c.raw) for c in document.components] == [
-        ("cardsCircuitBreaker", Kind.BREAKER, FAILED, "OPEN"),
-        ("db", Kind.COMPONENT, FAILED, "DOWN"),
-        ("rabbit", Kind.COMPONENT, OK, "UP"),
+        ("cardsCircuitBreaker", ComponentKind.BREAKER, FAILED, "OPEN"),
+        ("db", ComponentKind.COMPONENT, FAILED, "DOWN"),
+        ("rabbit", ComponentKind.COMPONENT, OK, "UP"),
     ]
     assert load("actuator-down-2.1.json").format == "actuator"
 
@@ -360,7 +366,7 @@ def test_text_of_the_peer_is_one_safe_line_of_bounded_length() -> None:
 @pytest.mark.parametrize("literal", ["NaN", "Infinity", "1e999", "9" * 5000, '"85"', "true", "[1]"])
 def test_what_is_not_a_finite_number_is_not_observed(literal: str) -> None:
     body = f'{{"status": "pass", "checks": {{"x:y": [{{"observedValue": {literal}}}]}}}}'
-    assert parse("", body.encode()).components == (Component("x:y", Kind.CHECK, OK, ""),)
+    assert parse("", body.encode()).components == (Component("x:y", ComponentKind.CHECK, OK, ""),)
 
 
 def test_named_means_the_path_what_is_under_it_and_its_measurements() -> None:
@@ -368,7 +374,7 @@ def test_named_means_the_path_what_is_under_it_and_its_measurements() -> None:
         "x",
         OK,
         tuple(
-            Component(path, Kind.CHECK, OK, "")
+            Component(path, ComponentKind.CHECK, OK, "")
             for path in ("db", "db/primary", "db:connections", "db:responseTime/0", "dbx", "a/db")
         ),
     )

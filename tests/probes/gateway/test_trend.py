@@ -21,7 +21,7 @@ PROBE = GatewayProbe(url="http://h.test/")  # type: ignore[arg-type]
 
 def begun(memory: dict[str, Any]) -> Run:
     return Run(
-        PROBE, clock=SystemClock(), network=Network(), redactor=Redactor(), trace_id="0" * 32,
+        PROBE.declared, clock=SystemClock(), network=Network(), redactor=Redactor(), trace_id="0" * 32,
         span_id="0" * 16, timeout=1.0, memory=memory,
     )  # fmt: skip
 

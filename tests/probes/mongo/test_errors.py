@@ -35,7 +35,7 @@ class Daemon:
         self.runner.pool = self.pool = ConnectionPool(self.clock)
 
     async def ask(self, probe: Probe, timeout: float = 5.0) -> Result:
-        result = await self.runner.attempt(probe, timeout=timeout)
+        result = await self.runner.run_attempt(probe, timeout=timeout)
         assert_sound(probe, result)
         return result
 

@@ -174,9 +174,15 @@ async def test_of_several_nodes_each_is_named_and_one_that_is_away_is_degraded(
     assert_sound(probe, result)
     assert result.outcome is Outcome.DEGRADED
     assert result.why == (
-        f"connect.refused: {other.address}: Connection refused: nothing is listening on this address and port."
+        f"connect.refused: {other.address}: "
+        f"Connection refused: nothing is listening on {other.address}."
     )
-    assert result.findings[0].evidence == {"phase": f"node/{other.address}/connect"}
+    assert result.findings[0].evidence == {
+        "phase": f"node/{other.address}/connect",
+        "server.address": other.address.host,
+        "server.port": other.address.port,
+        "network.peer.address": other.address.host,
+    }
     one.stop()
     result = await execute(probe, network=Network(), timeout=5.0)
     assert result.outcome is Outcome.FAILED

@@ -107,7 +107,7 @@ def runner(clock: Any = None) -> Runner:
 
 
 async def once(smtp: Any, memory: dict[str, Any], clock: Any = None) -> Result:
-    return await runner(clock).attempt(smtp, timeout=3.0, memory=memory)
+    return await runner(clock).run_attempt(smtp, timeout=3.0, memory=memory)
 
 
 @pytest.mark.parametrize("mechanism", ["plain", "login"])

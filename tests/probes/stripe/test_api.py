@@ -198,7 +198,7 @@ def _probe_and_run(fake: FakeStripe) -> tuple[Any, Run]:
 
     probe = StripeProbe(mode="test", key=KEY, api_base=fake.base)
     run = Run(
-        probe, clock=SystemClock(), network=Network(), redactor=Redactor(), trace_id="1" * 32,
+        probe.declared, clock=SystemClock(), network=Network(), redactor=Redactor(), trace_id="1" * 32,
         span_id="2" * 16, timeout=2.0,
     )  # fmt: skip
     return probe, run
