@@ -14,8 +14,7 @@ import anyio
 from bson import CodecOptions, DatetimeConversion, decode, encode
 from bson.errors import BSONError
 
-from probed import HostPort, ProbeError, Reason, Recorder, Stream, Tls
-from probed.net import Network
+from probed import HostPort, Network, ProbeError, Reason, Recorder, Stream, Tls
 from probes.mongo.reading import Document, number
 from probes.mongo.reasons import MongoReason
 

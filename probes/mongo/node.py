@@ -15,9 +15,7 @@ from bson.errors import BSONError
 from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
 
-from probed import Certificate, HostPort, Outcome, ProbeError, Tls
-from probed.net import Network
-from probed.net.tls import NamedContext
+from probed import Certificate, HostPort, NamedContext, Network, Outcome, ProbeError, Tls
 from probes.mongo import measures
 from probes.mongo.errors import explain
 from probes.mongo.greeting import CODEC, greet
