@@ -11,7 +11,7 @@ import pytest
 
 from probed import ProbeError, Reason, Request, SecretStr, Tls, Url
 from probed.clock import SystemClock
-from probed.http import fetch, wire
+from probed.http import Response, fetch
 from probed.http.client import Transport
 from probed.net import Network
 from probed.record import Recorder
@@ -28,7 +28,7 @@ def recorder() -> Recorder:
     return Recorder(SystemClock(), Redactor())
 
 
-async def get(url: str, noted: Recorder | None = None, limit: int = 1 << 20) -> wire.Response:
+async def get(url: str, noted: Recorder | None = None, limit: int = 1 << 20) -> Response:
     return await fetch(noted or recorder(), Network(), Request(Url.parse(url)), body_limit=limit)
 
 

@@ -15,7 +15,7 @@ import pytest
 from probed import ProbeError, Reason, Reasons
 from probed.judgement import TIMEOUTS, timeout_in
 from probed.model import Outcome
-from probed.net.resolve import explain
+from probed.net.dns_errors import reason_of_dns_error
 from probed.reasons import classify
 
 
@@ -125,7 +125,7 @@ def test_every_error_of_the_dns_library_has_a_reason() -> None:
     for kind in subclasses(dns.exception.DNSException):
         error = kind.__new__(kind)
         error.kwargs = {}
-        reason, _ = explain(error)
+        reason, _ = reason_of_dns_error(error)
         assert reason in Reason, kind
 
 
@@ -138,7 +138,7 @@ def test_no_nameserver_left_is_told_apart_by_what_each_answered() -> None:
         errors = [("127.0.0.1", False, 53, cause, response if code is not None else None)]
         error = dns.resolver.NoNameservers.__new__(dns.resolver.NoNameservers)
         error.kwargs = {"errors": errors}
-        return explain(error)[0]
+        return reason_of_dns_error(error)[0]
 
     assert left(None, dns.rcode.SERVFAIL) is Reason.DNS_SERVFAIL
     assert left(None, dns.rcode.REFUSED) is Reason.DNS_REFUSED

@@ -8,7 +8,8 @@ import httpx2
 
 from probed.clock import Clock
 from probed.fields import Tls, Url
-from probed.http.wire import BODY_LIMIT, Request, fetch
+from probed.http.message import BODY_LIMIT, Request
+from probed.http.roundtrip import fetch
 from probed.net import Network
 from probed.reasons import ProbeError
 from probed.record import Recorder

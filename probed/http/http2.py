@@ -17,7 +17,7 @@ import h2.exceptions
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes, Settings
 
-from probed.http.wire import (
+from probed.http.message import (
     HEADER_COUNT,
     HEADER_LIMIT,
     INFORMATIONAL_LIMIT,

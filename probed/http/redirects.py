@@ -8,7 +8,8 @@ from urllib.parse import quote, urldefrag, urljoin, urlsplit
 from pydantic_core import PydanticCustomError
 
 from probed.fields import Tls, Url
-from probed.http.wire import Request, Response, fetch
+from probed.http.message import Request, Response
+from probed.http.roundtrip import fetch
 from probed.net import AddressFamily, Network
 from probed.reasons import ProbeError, Reason
 from probed.record import Certificate, Recorder

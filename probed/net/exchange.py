@@ -22,7 +22,7 @@ import dns.rdatatype
 
 from probed.net.answer import KEPT, Answer, Said, Server, text_of
 from probed.net.datagrams import Connection, Datagrams
-from probed.net.resolve import of_socket
+from probed.net.dns_errors import reason_of_socket_error
 from probed.net.stream import connect, family_of
 from probed.reasons import OURS
 
@@ -51,7 +51,7 @@ async def exchange(
         except (dns.exception.DNSException, EOFError, ValueError):
             answer = Answer(shown, kind, Said.MALFORMED)
         except OSError as error:
-            reason = of_socket(error)
+            reason = reason_of_socket_error(error)
             ours = reason if reason in OURS else None
             answer = Answer(shown, kind, Said.UNREACHABLE, ours=ours)
     return replace(answer, server=server, seconds=anyio.current_time() - start)

@@ -6,7 +6,6 @@ The system's own `getaddrinfo` runs in threads that cannot be cancelled and tell
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import socket
@@ -19,7 +18,8 @@ from typing import TYPE_CHECKING, Literal
 import anyio
 
 from probed.model import Outcome
-from probed.reasons import OURS, ProbeError, Reason, Reasons, classify
+from probed.net.dns_errors import reason_of_dns_error
+from probed.reasons import OURS, ProbeError, Reason
 from probed.text.redact import sanitize
 
 if TYPE_CHECKING:
@@ -227,46 +227,10 @@ async def _ask(
             name, kind, search=search, lifetime=_LIFETIME, backend=Backend()
         )
     except (dns.exception.DNSException, OSError, EOFError, ValueError) as error:
-        reason, message = explain(error)
+        reason, message = reason_of_dns_error(error)
         level = Outcome.UNKNOWN if reason in OURS else Outcome.FAILED
         raise ProbeError(reason, message, level=level) from None
     return [sanitize(record.to_text(), RECORD_LENGTH) for record in list(answer)[:RECORD_LIMIT]]
-
-
-def explain(error: BaseException) -> tuple[Reasons, str | None]:
-    """The reason of an error of dnspython, and what it said of the name servers."""
-    import dns.exception  # noqa: PLC0415
-    import dns.rcode  # noqa: PLC0415
-    import dns.resolver  # noqa: PLC0415
-
-    if isinstance(error, dns.resolver.NXDOMAIN):
-        return Reason.DNS_NXDOMAIN, None
-    if isinstance(error, dns.resolver.NoAnswer):
-        return Reason.DNS_NO_DATA, None
-    if isinstance(error, dns.resolver.NoNameservers):
-        errors = error.kwargs.get("errors", [])
-        for _, _, _, cause, response in errors:
-            if response is not None and response.rcode() == dns.rcode.REFUSED:
-                return Reason.DNS_REFUSED, None
-            if response is not None and response.rcode() != dns.rcode.NOERROR:
-                code = dns.rcode.to_text(response.rcode())
-                return Reason.DNS_SERVFAIL, f"The name server answered {code}."
-            if isinstance(cause, OSError):
-                return of_socket(cause), None
-        return (Reason.DNS_MALFORMED if errors else Reason.DNS_UNREACHABLE), None
-    if isinstance(error, dns.exception.Timeout):
-        return Reason.TIMEOUT_RESOLVE, None
-    if isinstance(error, OSError):
-        return of_socket(error), None
-    return Reason.DNS_MALFORMED, None
-
-
-def of_socket(error: OSError) -> Reasons:
-    """The reason of a socket's error: that no name server was reached, or why we could not ask."""
-    if error.errno == errno.ENETUNREACH:
-        return Reason.SELF_NETWORK  # no route of our own
-    reason, _ = classify(error)
-    return reason if reason in OURS else Reason.DNS_UNREACHABLE
 
 
 def _interleave(first: list[str], second: list[str]) -> list[str]:
