@@ -49,7 +49,7 @@ async def greet(
             server_name=tls.server_name if tls else None,
         )  # fmt: skip
         try:
-            return stream.peer, await _ask(recorder, stream, secure=tls is not None)
+            return stream.peer, await _say_hello(recorder, stream, secure=tls is not None)
         finally:
             stream.close()
     if recorder.fault is not None:
@@ -64,7 +64,7 @@ def _late(recorder: Recorder) -> Reason:
     return found.get(name, Reason.TIMEOUT_CONNECT if name == "connect" else Reason.TIMEOUT_WAIT)
 
 
-async def _ask(recorder: Recorder, stream: Stream, *, secure: bool) -> Document:
+async def _say_hello(recorder: Recorder, stream: Stream, *, secure: bool) -> Document:
     with recorder.phase("wait"):
         try:
             await stream.send(_HELLO)

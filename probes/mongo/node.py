@@ -73,7 +73,7 @@ class Node:
             for name, value in self._facts.items():
                 recorder.fact(name, value)
             try:
-                return await self.ask(part, "hello", HELLO)
+                return await self.send(part, "hello", HELLO)
             except Lost:
                 await self.aclose()
         peer, greeting = await greet(network, recorder, self.address, self._tls)
@@ -88,7 +88,7 @@ class Node:
         self._certificate, self._facts = recorder.certificate, dict(recorder.facts)
         self._client = self._make(network, peer, login)
         try:
-            return await self.ask(part, "hello", HELLO)
+            return await self.send(part, "hello", HELLO)
         except CommandError as error:
             if error.reason is MongoReason.AUTH_REJECTED:
                 self._barred_until = now + LOGIN_AFTER
@@ -119,7 +119,7 @@ class Node:
             client.options.pool_options._PoolOptions__ssl_context = named  # type: ignore[attr-defined]  # noqa: SLF001
         return client
 
-    async def ask(self, part: Part, phase: str, call: Call) -> Document:
+    async def send(self, part: Part, phase: str, call: Call) -> Document:
         """Send a command, as a phase. Raises ProbeError: CommandError, Lost, or `mongo.incompatible`."""
         assert self._client is not None
         called: dict[str, Any] = {

@@ -11,7 +11,7 @@ from typing import Any
 
 from probed import Duration
 from probes.mongo import measures
-from probes.mongo.part import Ask, Call, Part, more
+from probes.mongo.part import Call, Part, SendCommand, more
 from probes.mongo.reading import Document, count, documents, text
 from probes.mongo.reasons import MongoReason
 from probes.mongo.settings import Active, LockWaiters, Longest, LongRunning
@@ -67,7 +67,7 @@ def _aggregate(pipeline: list[dict[str, Any]]) -> Call:
 
 async def judge(
     part: Part,
-    ask: Ask,
+    send: SendCommand,
     *,
     long_after: Duration,
     active: Active,
@@ -76,7 +76,7 @@ async def judge(
     waiters: LockWaiters,
 ) -> None:
     mongos = part.role == "mongos"
-    reply = await ask("currentOp", counts(long_after, mongos=mongos))
+    reply = await send("currentOp", counts(long_after, mongos=mongos))
     found = {text(each, "_id"): each for each in documents(reply, "cursor", "firstBatch")}
     for name in ("user", "system"):
         each = found.get(name, {})
@@ -107,7 +107,7 @@ async def judge(
     if len(part.found) == before:
         return
     worst = max(part.found[before:], key=lambda each: each[0].rank)
-    shown = await more(ask, "currentOp/longest", longest(long_after, mongos=mongos))
+    shown = await more(send, "currentOp/longest", longest(long_after, mongos=mongos))
     evidence = {str(at): _line(each) for at, each in enumerate(shown, 1)}
     kills = [line for each in shown if (line := _kill(each))]
     level, reason, message, _ = worst

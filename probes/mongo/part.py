@@ -41,7 +41,7 @@ class Lost(ProbeError):  # noqa: N818  # a state of the connection, too
     """The connection is no good any more, or could not be made."""
 
 
-class Ask(Protocol):
+class SendCommand(Protocol):
     """Sends a command as the phase of that name; raises ProbeError, a CommandError where the server
     answered with an error.
     """
@@ -49,10 +49,10 @@ class Ask(Protocol):
     def __call__(self, phase: str, call: Call) -> Awaitable[Document]: ...
 
 
-async def more(ask: Ask, phase: str, call: Call) -> list[Document]:
+async def more(send: SendCommand, phase: str, call: Call) -> list[Document]:
     """Documents that only add to what is known: none where the server does not give them."""
     try:
-        return documents(await ask(phase, call), "cursor", "firstBatch")
+        return documents(await send(phase, call), "cursor", "firstBatch")
     except (CommandError, Lost):
         return []
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from probed import Outcome
 from probes.mongo import measures
-from probes.mongo.part import Ask, Call, Part
+from probes.mongo.part import Call, Part, SendCommand
 from probes.mongo.reading import Document, count, documents, milliseconds, number, text
 from probes.mongo.reasons import MongoReason
 from probes.mongo.settings import Lag
@@ -28,16 +28,18 @@ _BY_NUMBER = {0: "startup", 1: "primary", 2: "secondary", 3: "recovering", 5: "s
 _SERVES_NOBODY = {"recovering", "unknown", "down", "rollback", "removed"}
 
 
-async def look(part: Part, ask: Ask) -> None:
+async def look(part: Part, send: SendCommand) -> None:
     """Measure, and judge the node's own state; the set is judged once for all nodes."""
-    status = await ask("replSetGetStatus", CALL)
+    status = await send("replSetGetStatus", CALL)
     part.members = status
     members = documents(status, "members")
     seen = [_state(member) for member in members]
-    own = _BY_NUMBER.get(int(number(status, "myState") or 6), "unknown")
+    state_here = _BY_NUMBER.get(int(number(status, "myState") or 6), "unknown")
     for state in STATES:
         part.measure(measures.MEMBERS, seen.count(state), mongodb__replica_set__member__state=state)
-        part.measure(measures.STATUS, int(own == state), mongodb__replica_set__member__state=state)
+        part.measure(
+            measures.STATUS, int(state_here == state), mongodb__replica_set__member__state=state
+        )
     for name, kind, seconds in lags(members):
         part.measure(
             measures.LAG,
@@ -45,8 +47,8 @@ async def look(part: Part, ask: Ask) -> None:
             mongodb__replica_set__member__name=name,
             mongodb__replica_set__lag__type=kind,
         )
-    if own in _SERVES_NOBODY:
-        part.find(Outcome.FAILED, MongoReason.STATE, f"The member's state is {own.upper()}.")
+    if state_here in _SERVES_NOBODY:
+        part.find(Outcome.FAILED, MongoReason.STATE, f"The member's state is {state_here.upper()}.")
 
 
 def lags(members: Sequence[Document]) -> list[tuple[str, str, float]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 
@@ -25,10 +25,8 @@ from probes.mongo.node import HELLO, Login, Node
 from probes.mongo.part import CommandError, Part
 from probes.mongo.reading import Document, number, shape
 from probes.mongo.reasons import MongoReason
+from probes.mongo.settings import MongoSettings
 from probes.mongo.uri import NODES, PORT
-
-if TYPE_CHECKING:
-    from probes.mongo.probe import MongoProbe
 
 NOT_REPLICATED = {76, 94}
 """NoReplicationEnabled, NotYetInitialized."""
@@ -50,18 +48,18 @@ class Plan:
         return ("mongo", str(node), self.login, tls and (tls.options, tls.server_name))
 
 
-async def plan(probe: MongoProbe, run: Run) -> Plan:
+async def plan(settings: MongoSettings, run: Run) -> Plan:
     """The nodes: as written, or as the SRV records say. Raises ProbeError `dns.*`."""
-    uri = probe.connection
+    uri = settings.connection
     nodes, source = uri.nodes, uri.options.get("authSource", "")
-    tls = probe.encryption
+    tls = settings.encryption
     if uri.srv:
         nodes = await _srv(run, uri.srv, uri.options.get("srvServiceName", "mongodb"))
         source = source or await _source(run, uri.srv)
-    password = probe.password
+    password = settings.password
     if uri.password and uri.password in run.clean(uri.password):
         run.redactor.learn([uri.password])  # what was read as a secret is the whole string
-    username = probe.username or uri.username
+    username = settings.username or uri.username
     return Plan(
         nodes,
         Login(
@@ -103,13 +101,15 @@ async def _source(run: Run, name: str) -> str:
     return ""
 
 
-async def run_round(probe: MongoProbe, run: Run) -> None:
+async def run_round(settings: MongoSettings, run: Run) -> None:
     """Ask all nodes, judge each, then the set that they are."""
-    planned = await plan(probe, run)
+    planned = await plan(settings, run)
     several = len(planned.nodes) > 1
-    kept = {str(node): run.memory.get(str(node)) for node in planned.nodes}
+    known = {str(node): run.memory.get(str(node)) for node in planned.nodes}
     run.memory.clear()
-    run.memory.update({name: each if isinstance(each, dict) else {} for name, each in kept.items()})
+    run.memory.update(
+        {name: each if isinstance(each, dict) else {} for name, each in known.items()}
+    )
     parts = [
         Part(
             run,
@@ -123,16 +123,16 @@ async def run_round(probe: MongoProbe, run: Run) -> None:
     if several:
         async with anyio.create_task_group() as tasks:
             for part in parts:
-                tasks.start_soon(_ask_node, probe, planned, part)
+                tasks.start_soon(_examine, settings, planned, part)
     else:
-        await _ask_node(probe, planned, parts[0])
-    replica.judge(parts, probe.lag, probe.delayed)
+        await _examine(settings, planned, parts[0])
+    replica.judge(parts, settings.lag, settings.delayed)
     served = any(part.role in _SERVING for part in parts)
     for part in parts:
         part.flush(_softened if several and served else _as_it_is)
     seen = [c for part in parts if (c := part.recorder.certificate) is not None]
     run.certificate = min(seen, key=lambda c: c.not_after, default=None)
-    judge_certificate(run, probe.certificate)
+    judge_certificate(run, settings.certificate)
 
 
 def _as_it_is(level: Outcome, reason: Reasons) -> Outcome:  # noqa: ARG001
@@ -145,44 +145,46 @@ def _softened(level: Outcome, reason: Reasons) -> Outcome:
     return Outcome.DEGRADED if of_one and level is Outcome.FAILED else level
 
 
-async def _ask_node(probe: MongoProbe, planned: Plan, part: Part) -> None:
+async def _examine(settings: MongoSettings, planned: Plan, part: Part) -> None:
     run, recorder = part.run, part.recorder
 
     def make() -> Node:
         return Node(part.address, planned.login, planned.tls)
 
     async with pooled(run, planned.key(part.address), make) as node:
-        fault = await recorder.guard(lambda: _phases(probe, part, node))
+        fault = await recorder.guard(lambda: _phases(settings, part, node))
         if fault is not None:
             await node.aclose()
             part.find(fault.level, fault.reason, fault.message, fault.evidence)
 
 
-async def _phases(probe: MongoProbe, part: Part, node: Node) -> None:
+async def _phases(settings: MongoSettings, part: Part, node: Node) -> None:
     part.hello = await node.open(part)
     part.role = role_of(part.hello)
     part.recorder.fact("db.system.name", "mongodb")
     part.recorder.fact("probed.mongodb.role", part.role)
-    ask = partial(node.ask, part)
+    send = partial(node.send, part)
     if part.role == "arbiter":  # it holds no data and no users
         return
-    await _step(part, lambda: saturation.judge(part, ask, probe.connections))
+    await _step(part, lambda: saturation.judge(part, send, settings.connections))
     await _step(
         part,
         lambda: operations.judge(
             part,
-            ask,
-            long_after=probe.long_running_after,
-            active=probe.active_operations,
-            long_running=probe.long_running,
-            bound=probe.longest,
-            waiters=probe.lock_waiters,
+            send,
+            long_after=settings.long_running_after,
+            active=settings.active_operations,
+            long_running=settings.long_running,
+            bound=settings.longest,
+            waiters=settings.lock_waiters,
         ),
     )
     if part.role != "mongos" and part.hello.get("setName"):
-        await _step(part, lambda: replica.look(part, ask))
-    for database in probe.databases:
-        await slow.SlowOps(part, ask, database, probe.slow_above, probe.slow_operations).judge()
+        await _step(part, lambda: replica.look(part, send))
+    for database in settings.databases:
+        await slow.SlowOps(
+            part, send, database, settings.slow_above, settings.slow_operations
+        ).judge()
 
 
 def role_of(hello: Document) -> str:
@@ -207,9 +209,9 @@ async def _step(part: Part, judge: Callable[[], Any]) -> None:
             part.find(error.level, error.reason, error.message)
 
 
-async def shapes(probe: MongoProbe, run: Run) -> dict[str, Any]:
+async def shapes(settings: MongoSettings, run: Run) -> dict[str, Any]:
     """Keys and types of what each command replies, by node and command; no values."""
-    planned = await plan(probe, run)
+    planned = await plan(settings, run)
     found: dict[str, Any] = {}
     for address in planned.nodes:
         node = Node(address, planned.login, planned.tls)
@@ -224,10 +226,10 @@ async def shapes(probe: MongoProbe, run: Run) -> dict[str, Any]:
                 operations.longest(0, mongos=mongos),
                 replica.CALL,
             ]
-            for database in probe.databases:
+            for database in settings.databases:
                 calls += [
                     slow.profile(database),
-                    slow.counts(database, 0, 1 << 40, probe.slow_above * 1000),
+                    slow.counts(database, 0, 1 << 40, settings.slow_above * 1000),
                     slow.shapes(database, 0, 1 << 40, 0),
                 ]
             replies: dict[str, Any] = {}
@@ -236,7 +238,7 @@ async def shapes(probe: MongoProbe, run: Run) -> dict[str, Any]:
                 while name in replies:
                     name += " (again)"
                 try:
-                    replies[name] = shape(await node.ask(part, call.operation, call))
+                    replies[name] = shape(await node.send(part, call.operation, call))
                 except ProbeError as error:
                     replies[name] = f"{error.reason}"
             found[str(address)] = replies

@@ -11,7 +11,7 @@ from typing import Any
 
 from probed import Outcome
 from probes.mongo import measures
-from probes.mongo.part import Ask, Call, Part
+from probes.mongo.part import Call, Part, SendCommand
 from probes.mongo.reading import Document, at, count
 from probes.mongo.reasons import MongoReason
 from probes.mongo.settings import Connections
@@ -42,8 +42,8 @@ def command(wire: float) -> Call:
     )
 
 
-async def judge(part: Part, ask: Ask, bounds: Connections) -> None:
-    status = await ask("serverStatus", command(count(part.hello, "maxWireVersion") or 0))
+async def judge(part: Part, send: SendCommand, bounds: Connections) -> None:
+    status = await send("serverStatus", command(count(part.hello, "maxWireVersion") or 0))
     part.measure(measures.UPTIME, count(status, "uptimeMillis"))
     _connections(part, status, bounds)
     _rejected(part, status)
@@ -94,8 +94,8 @@ def _rejected(part: Part, status: Document) -> None:
     uptime = count(status, "uptimeMillis")
     if total is None or uptime is None:
         return
-    kept = part.memory.get("rejected")
-    known = kept if isinstance(kept, dict) else {}
+    saved = part.memory.get("rejected")
+    known = saved if isinstance(saved, dict) else {}
     before, up_before = count(known, "total"), count(known, "uptime")
     if before is None or up_before is None:
         more = 0.0

@@ -16,7 +16,7 @@ from bson.datetime_ms import DatetimeMS
 
 from probed import Outcome, ProbeError
 from probes.mongo import measures
-from probes.mongo.part import Ask, Call, CommandError, Lost, Part, more
+from probes.mongo.part import Call, CommandError, Lost, Part, SendCommand, more
 from probes.mongo.reading import Document, count, documents, milliseconds, text
 from probes.mongo.reasons import MongoReason
 from probes.mongo.settings import SlowOperations
@@ -94,18 +94,18 @@ class SlowOps:
     """Looks at one database of one node."""
 
     def __init__(
-        self, part: Part, ask: Ask, database: str, slow_s: float, bounds: SlowOperations
+        self, part: Part, send: SendCommand, database: str, slow_s: float, bounds: SlowOperations
     ) -> None:
         self._part = part
-        self._ask = ask
+        self._send = send
         self._database = database
         self._slow_ms = slow_s * 1000
         self._bounds = bounds
         known = part.memory.get("slow")
         databases: dict[str, Any] = known if isinstance(known, dict) else {}
         part.memory["slow"] = databases
-        kept = databases.get(database)
-        self._memory: MutableMapping[str, Any] = kept if isinstance(kept, dict) else {}
+        saved = databases.get(database)
+        self._memory: MutableMapping[str, Any] = saved if isinstance(saved, dict) else {}
         databases[database] = self._memory
 
     async def judge(self) -> None:
@@ -114,7 +114,7 @@ class SlowOps:
             self._unknown("mongos has no profiler: add the members of the shards as checks.")
             return
         try:
-            level = await self._ask(f"profile/{self._database}", profile(self._database))
+            level = await self._send(f"profile/{self._database}", profile(self._database))
         except CommandError as error:
             self._cover("unknown")
             self._part.find(error.level, error.reason, f"{self._database}: {error.message}")
@@ -160,7 +160,7 @@ class SlowOps:
             return  # its clock went back a little: the next window begins where the last one ended
         call = counts(self._database, lo, hi, self._slow_ms)
         try:
-            reply = await self._ask(f"system.profile/{self._database}", call)
+            reply = await self._send(f"system.profile/{self._database}", call)
         except (CommandError, Lost) as error:
             self._failed(error)
             return
@@ -226,7 +226,7 @@ class SlowOps:
             return
         begin = min([lo, hi - RECENT_MS]) if slow else hi - RECENT_MS
         call = shapes(self._database, begin, hi, self._slow_ms)
-        found = await more(self._ask, f"system.profile/{self._database}/shapes", call)
+        found = await more(self._send, f"system.profile/{self._database}/shapes", call)
         worst = {str(at): _line(each) for at, each in enumerate(found, 1)}
         self._part.judge(
             total,
@@ -259,13 +259,13 @@ class SlowOps:
         self._part.measure(measure, value, db__namespace=self._database, **attributes)
 
 
-def _pairs(kept: object) -> list[tuple[int, int]]:
+def _pairs(saved: object) -> list[tuple[int, int]]:
     """What is remembered as `[[end of the window in ms, slow operations], ...]`."""
-    if not isinstance(kept, list):
+    if not isinstance(saved, list):
         return []
     return [
         (each[0], each[1])
-        for each in kept
+        for each in saved
         if isinstance(each, list) and len(each) == 2 and all(type(part) is int for part in each)
     ]
 

@@ -8,46 +8,46 @@ from typing import TYPE_CHECKING, Any
 from probed import Outcome, ProbeError, Request, Url
 from probes.stripe.answers import items, read
 from probes.stripe.reasons import StripeReason
+from probes.stripe.settings import StripeSettings
 from probes.stripe.step import Step
 
 if TYPE_CHECKING:
-    from probes.stripe.memory import Memory
-    from probes.stripe.probe import StripeProbe
+    from probes.stripe.memory import StepMemory
     from probes.stripe.sdk import Api
 
 
-async def reach(step: Step, probe: StripeProbe) -> None:
+async def reach(step: Step, settings: StripeSettings) -> None:
     """Ask without a key: Stripe's own 401 proves name, TLS and edge, and costs nobody anything."""
-    url = Url(probe.api_base.rstrip("/") + "/v1/balance")
-    answer = await step.fetch(Request(url, tls=probe.tls))
+    url = Url(settings.api_base.rstrip("/") + "/v1/balance")
+    answer = await step.fetch(Request(url, tls=settings.tls))
     step.said = {"status": answer.status}
     read(answer)
     if answer.status != 401:
         message = f"Asked without a key, Stripe answers {answer.status}; 401 was expected."
         raise ProbeError(StripeReason.API_ERROR, message)
     step.said = {}
-    step.judge_latency(answer.wait_s, probe.latency)
+    step.judge_latency(answer.wait_s, settings.latency)
     step.judge_our_clock()
 
 
-async def ping(step: Step, probe: StripeProbe, api: Api, memory: Memory) -> None:  # noqa: ARG001
+async def ping(step: Step, settings: StripeSettings, api: Api, memory: StepMemory) -> None:  # noqa: ARG001
     """Ask for what every account has."""
-    if probe.ping == "charges":
+    if settings.ping == "charges":
         data = await api.get("/v1/charges", limit=1)
     else:
         data = await api.get("/v1/balance")
-    judge_mode(step, probe, data)
-    step.judge_latency(api.wait_s, probe.latency)
+    judge_mode(step, settings, data)
+    step.judge_latency(api.wait_s, settings.latency)
     step.judge_our_clock()
 
 
-def judge_mode(step: Step, probe: StripeProbe, data: Mapping[str, Any]) -> None:
+def judge_mode(step: Step, settings: StripeSettings, data: Mapping[str, Any]) -> None:
     """Find an answer of the other mode: the key is not the one that was meant."""
     live = next((it["livemode"] for it in (data, *items(data)) if "livemode" in it), None)
     if not isinstance(live, bool):
         return
     step.run.fact("stripe.livemode", live)
-    if live is not (probe.mode == "live"):
+    if live is not (settings.mode == "live"):
         told = "live" if live else "test"
-        message = f"Stripe answers in {told} mode, but the check is of {probe.mode} mode."
+        message = f"Stripe answers in {told} mode, but the check is of {settings.mode} mode."
         step.find(Outcome.FAILED, StripeReason.MODE_MISMATCH, message)

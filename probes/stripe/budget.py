@@ -6,13 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from math import ceil
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from probes.stripe.probe import StripeProbe
+from probes.stripe.settings import FLOOR, StripeSettings
 
 MONTH = 30 * 86400.0
-FLOOR = 10_000
 PER_TRANSACTION = 500
 
 PERMISSIONS = """\
@@ -29,9 +26,9 @@ Everything else stays None. A permission that is missing is named by stripe.perm
 """
 
 
-def reads(probe: StripeProbe, interval: float) -> Mapping[str, float]:
+def reads(settings: StripeSettings, interval: float) -> Mapping[str, float]:
     """Reads a month by step, when all is well; a step is not run more often than the check."""
-    events, drift = probe.events, probe.drift
+    events, drift = settings.events, settings.drift
     each = {
         "api": 1,
         "endpoints": 1,
@@ -40,35 +37,35 @@ def reads(probe: StripeProbe, interval: float) -> Mapping[str, float]:
     }
     return {
         name: MONTH / max(every, interval) * each[name]
-        for name, every in probe.cadences.items()
+        for name, every in settings.cadences.items()
         if name in each
     }
 
 
-def remarks(checks: Sequence[tuple[str, StripeProbe, float]]) -> Iterator[str]:
+def remarks(checks: Sequence[tuple[str, StripeSettings, float]]) -> Iterator[str]:
     """Of each key, what its checks read in a month, and whether that is within what is allowed."""
-    by_key: dict[str, list[tuple[str, StripeProbe, float]]] = {}
+    by_key: dict[str, list[tuple[str, StripeSettings, float]]] = {}
     for check in checks:
         key = check[1].key
         if key is not None:
             by_key.setdefault(key.get_secret_value(), []).append(check)
     for sharing in by_key.values():
         yield _estimate(sharing)
-        for name, probe, _ in sharing:
-            if probe.secret_key:
+        for name, settings, _ in sharing:
+            if settings.secret_key:
                 yield (
                     f"{name}: a live secret key can move money; a restricted key needs no more than "
                     "to read Balance, Events, Webhook Endpoints and Subscriptions"
                 )
 
 
-def _estimate(sharing: Sequence[tuple[str, StripeProbe, float]]) -> str:
+def _estimate(sharing: Sequence[tuple[str, StripeSettings, float]]) -> str:
     total: dict[str, float] = {}
-    for _, probe, interval in sharing:
-        for step, count in reads(probe, interval).items():
+    for _, settings, interval in sharing:
+        for step, count in reads(settings, interval).items():
             total[step] = total.get(step, 0.0) + count
     month = ceil(sum(total.values()))
-    allowed = min(probe.read_allocation for _, probe, _ in sharing)
+    allowed = min(settings.read_allocation for _, settings, _ in sharing)
     names = ", ".join(name for name, _, _ in sharing)
     steps = ", ".join(f"{step} {ceil(count):,}" for step, count in total.items())
     said = f"{names}: about {month:,} reads a month ({steps})"

@@ -9,15 +9,15 @@ import anyio
 from probed import Fault, Outcome
 from probes.stripe import sources
 from probes.stripe.answers import number, span
+from probes.stripe.drift_settings import Drift
 from probes.stripe.events import Event, listed, types_of
 from probes.stripe.reasons import StripeReason
-from probes.stripe.settings import Drift
+from probes.stripe.settings import StripeSettings
 from probes.stripe.sources import Processed
 from probes.stripe.step import Step
 
 if TYPE_CHECKING:
-    from probes.stripe.memory import Memory
-    from probes.stripe.probe import StripeProbe
+    from probes.stripe.memory import StepMemory
     from probes.stripe.sdk import Api
 
 HALF = 0.5
@@ -25,18 +25,18 @@ COUNTED = 10_000
 """Above this Stripe's count of what a search finds is not accurate."""
 
 
-async def comparison(step: Step, probe: StripeProbe, api: Api, memory: Memory) -> None:
+async def comparison(step: Step, settings: StripeSettings, api: Api, memory: StepMemory) -> None:
     """Compare the last event that the application has processed with Stripe's newest one, and both
     counts of active subscriptions.
     """
-    drift = probe.drift
+    drift = settings.drift
     assert drift is not None
     processed = await _processed(step, drift)
     if processed is None:
         return
     newest = await listed(
-        step, probe, api, limit=1, since=step.now - probe.events.lookback,
-        until=step.now - probe.events.grace, **types_of(memory),
+        step, settings, api, limit=1, since=step.now - settings.events.lookback,
+        until=step.now - settings.events.grace, **types_of(memory),
     )  # fmt: skip
     _judge_lag(step, drift, processed, newest.events[0] if newest.events else None)
     if processed.active is not None:
@@ -53,7 +53,7 @@ async def _processed(step: Step, drift: Drift) -> Processed | None:
     found: Processed | Fault | None = None
     step.part("app")
     with anyio.move_on_after(seconds):
-        found = await step.recorder.guard(sources.ask(drift.source, step, seconds))
+        found = await step.recorder.guard(sources.reader(drift.source, step, seconds))
     step.part("")
     if isinstance(found, Processed):
         return found

@@ -10,27 +10,27 @@ from probed import Outcome, ProbeError
 from probes.stripe.answers import items, names
 from probes.stripe.api import judge_mode
 from probes.stripe.reasons import StripeReason
+from probes.stripe.settings import StripeSettings
 from probes.stripe.step import Step
 
 if TYPE_CHECKING:
-    from probes.stripe.memory import Memory
-    from probes.stripe.probe import StripeProbe
+    from probes.stripe.memory import StepMemory
     from probes.stripe.sdk import Api
 
 V1 = "/v1/webhook_endpoints"
 V2 = "/v2/core/event_destinations"
 
 
-async def registration(step: Step, probe: StripeProbe, api: Api, memory: Memory) -> None:  # noqa: ARG001
+async def registration(step: Step, settings: StripeSettings, api: Api, memory: StepMemory) -> None:  # noqa: ARG001
     """Look our endpoint up, among the webhook endpoints and then among the event destinations that
     newer accounts have.
     """
     data = await api.get(V1, limit=100)
     found = list(items(data))
-    if probe.webhook is None:
+    if settings.webhook is None:
         step.measure("probed.stripe.endpoints.enabled", _enabled(found))
         return
-    url = str(probe.webhook.known_as)
+    url = str(settings.webhook.known_as)
     ours = [each for each in found if _url(each) == url]
     if not ours:
         step.part("destinations")
@@ -46,12 +46,12 @@ async def registration(step: Step, probe: StripeProbe, api: Api, memory: Memory)
         evidence = {"url": _shown(url), "endpoints": len(found), "alike": _alike(url, found)}
         step.find(Outcome.FAILED, StripeReason.ENDPOINT_MISSING, None, evidence)
         return
-    judge_mode(step, probe, {"data": ours})
+    judge_mode(step, settings, {"data": ours})
     if not enabled:
         step.find(Outcome.FAILED, StripeReason.ENDPOINT_DISABLED, None, {"url": _shown(url)})
         return
     sent = {kind for each in enabled for kind in names(each.get("enabled_events"))}
-    missing = sorted(set(probe.webhook.required_events) - sent)
+    missing = sorted(set(settings.webhook.required_events) - sent)
     if missing and "*" not in sent:
         message = f"The endpoint is not sent {', '.join(missing[:10])}."
         evidence = {"missing": missing[:10], "count": len(missing)}

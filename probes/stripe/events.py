@@ -11,12 +11,11 @@ from probed import Outcome
 from probes.stripe.answers import items, name, number, span
 from probes.stripe.api import judge_mode
 from probes.stripe.reasons import StripeReason
-from probes.stripe.settings import DAY
+from probes.stripe.settings import DAY, StripeSettings
 from probes.stripe.step import Step
 
 if TYPE_CHECKING:
-    from probes.stripe.memory import Memory
-    from probes.stripe.probe import StripeProbe
+    from probes.stripe.memory import StepMemory
     from probes.stripe.sdk import Api
 
 PATH = "/v1/events"
@@ -48,7 +47,7 @@ class Listed:
         return "at least " if self.more else ""
 
 
-def types_of(memory: Memory) -> dict[str, Any]:
+def types_of(memory: StepMemory) -> dict[str, Any]:
     """The filter by types: those of our endpoint, where they are known and may be asked for."""
     types = memory.fact("endpoints", "types")
     return {"types": types} if isinstance(types, list) and 0 < len(types) <= 20 else {}
@@ -56,7 +55,7 @@ def types_of(memory: Memory) -> dict[str, Any]:
 
 async def listed(
     step: Step,
-    probe: StripeProbe,
+    settings: StripeSettings,
     api: Api,
     *,
     part: str = "",
@@ -75,7 +74,7 @@ async def listed(
     for page in range(1, pages + 1):
         step.part("/".join(filter(None, (part, str(page) if page > 1 else ""))))
         data = await api.get(PATH, limit=limit, created=created, **parameters, **after)
-        judge_mode(step, probe, data)
+        judge_mode(step, settings, data)
         before = len(found)
         found |= {event.id: event for event in _read(data) if event.created <= until}
         more = data.get("has_more") is True
@@ -103,12 +102,12 @@ def _created(event: Event) -> int:
     return event.created
 
 
-async def deliveries(step: Step, probe: StripeProbe, api: Api, memory: Memory) -> None:
+async def deliveries(step: Step, settings: StripeSettings, api: Api, memory: StepMemory) -> None:
     """Find events that were not delivered, and those that never will be."""
-    settings = probe.events
-    until, types = step.now - settings.grace, types_of(memory)
+    bounds = settings.events
+    until, types = step.now - bounds.grace, types_of(memory)
     known = await listed(
-        step, probe, api, pages=settings.max_pages, since=step.now - settings.lookback, until=until,
+        step, settings, api, pages=bounds.max_pages, since=step.now - bounds.lookback, until=until,
         delivery_success=False, **types,
     )  # fmt: skip
     given_up = step.now - GIVEN_UP
@@ -119,16 +118,18 @@ async def deliveries(step: Step, probe: StripeProbe, api: Api, memory: Memory) -
     oldest = step.now - open_[-1].created if open_ else 0.0
     step.measure("probed.stripe.events.oldest_undelivered.age", oldest)
     others = memory.fact("endpoints", "others")
-    _judge(step, probe, open_, known.at_least, others if isinstance(others, int) else 0)
+    _judge(step, settings, open_, known.at_least, others if isinstance(others, int) else 0)
     _judge_lost(step, lost, known.at_least)
     _count_lost(step, lost, given_up, memory)
-    if settings.ratio or settings.silent:
-        await _window(step, probe, api, known, types)
+    if bounds.ratio or bounds.silent:
+        await _window(step, settings, api, known, types)
 
 
-def _judge(step: Step, probe: StripeProbe, found: list[Event], least: str, others: int) -> None:
-    settings, count = probe.events, len(found)
-    crossed = settings.crossed(count)
+def _judge(
+    step: Step, settings: StripeSettings, found: list[Event], least: str, others: int
+) -> None:
+    count = len(found)
+    crossed = settings.events.crossed(count)
     if crossed is None:
         return
     level, _ = crossed
@@ -147,7 +148,7 @@ def _judge(step: Step, probe: StripeProbe, found: list[Event], least: str, other
         level,
         StripeReason.EVENTS_UNDELIVERED,
         f"{least.capitalize()}{count} event{'s' if count > 1 else ''} not delivered after "
-        f"{span(probe.events.grace)}, the oldest for {age}: {told}.",
+        f"{span(settings.events.grace)}, the oldest for {age}: {told}.",
         evidence,
     )
 
@@ -164,7 +165,7 @@ def _judge_lost(step: Step, lost: list[Event], least: str) -> None:
         )
 
 
-def _count_lost(step: Step, lost: list[Event], given_up: float, memory: Memory) -> None:
+def _count_lost(step: Step, lost: list[Event], given_up: float, memory: StepMemory) -> None:
     """Count each lost event once, also across restarts: those of before are from before a time."""
     before = memory.fact("events", "given_up")
     counted = before if isinstance(before, int | float) else 0.0
@@ -175,28 +176,36 @@ def _count_lost(step: Step, lost: list[Event], given_up: float, memory: Memory) 
 
 
 async def _window(
-    step: Step, probe: StripeProbe, api: Api, known: Listed, types: dict[str, Any]
+    step: Step, settings: StripeSettings, api: Api, known: Listed, types: dict[str, Any]
 ) -> None:
     """How the time of the window, up to the grace, went; and whether there was anything in it."""
-    settings = probe.events
-    until = step.now - settings.grace
-    since = until - settings.window
-    limit, pages = (PAGE, settings.max_pages) if settings.ratio else (1, 1)
+    bounds = settings.events
+    until = step.now - bounds.grace
+    since = until - bounds.window
+    limit, pages = (PAGE, bounds.max_pages) if bounds.ratio else (1, 1)
     all_ = await listed(
-        step, probe, api, part="window", pages=pages, limit=limit, since=since, until=until, **types
+        step,
+        settings,
+        api,
+        part="window",
+        pages=pages,
+        limit=limit,
+        since=since,
+        until=until,
+        **types,
     )
     total = len(all_.events)
-    if settings.ratio and total:
+    if bounds.ratio and total:
         late = sum(1 for event in known.events if event.created >= since)
         whole = not known.more or any(event.created < since for event in known.events)
         if whole:
             bound = "lower" if all_.more else "exact"
             ratio = max(0.0, 1 - late / total)
             step.measure("probed.stripe.webhook.success_ratio", ratio, bound=bound)
-    if settings.silent and not total:
+    if bounds.silent and not total:
         yesterday = await listed(
             step,
-            probe,
+            settings,
             api,
             part="yesterday",
             limit=1,
@@ -206,16 +215,18 @@ async def _window(
         )
         if yesterday.events:
             message = (
-                f"Stripe has had no event for {span(settings.window)}, but some at this time "
+                f"Stripe has had no event for {span(bounds.window)}, but some at this time "
                 "yesterday."
             )
             step.find(Outcome.DEGRADED, StripeReason.EVENTS_SILENT, message)
 
 
-async def newest_delivered(step: Step, probe: StripeProbe, api: Api, memory: Memory) -> None:
+async def newest_delivered(
+    step: Step, settings: StripeSettings, api: Api, memory: StepMemory
+) -> None:
     """Note the last event of the last day that was delivered."""
     found = await listed(
-        step, probe, api, limit=1, since=step.now - DAY, until=step.now, delivery_success=True,
+        step, settings, api, limit=1, since=step.now - DAY, until=step.now, delivery_success=True,
         **types_of(memory),
     )  # fmt: skip
     if found.events:

@@ -1,6 +1,4 @@
-"""What the steps found when they were last run: kept in `run.memory`, so that no problem is
-forgotten while a step is not due.
-"""
+"""The last result of each step, saved in `run.memory`: a problem stays known while its step is not due."""
 
 from __future__ import annotations
 
@@ -14,8 +12,8 @@ from probes.stripe.step import Noted, Step
 
 SLACK = 0.05
 """The part of its cadence that a step may be run too early: ticks are not exact."""
-KEPT = 5
-"""Findings of one step that are kept."""
+FINDING_LIMIT = 5
+"""Findings of one step that are saved."""
 _NETWORK = frozenset({"dns", "connect", "tls", "timeout", "http", "self"})
 """Areas of reasons after which nothing is known."""
 
@@ -38,19 +36,19 @@ class Last:
         return any(noted.level is Outcome.FAILED for noted in self.found)
 
 
-class Memory:
+class StepMemory:
     """The last result of each step, and until when Stripe wants to be left alone.
 
     What other settings or another version left there is passed over.
     """
 
-    def __init__(self, kept: MutableMapping[str, Any], settings: str, now: float) -> None:
-        if kept.get("settings") != settings:
-            kept.clear()
-            kept["settings"] = settings
-        self._kept = kept
+    def __init__(self, saved: MutableMapping[str, Any], settings: str, now: float) -> None:
+        if saved.get("settings") != settings:
+            saved.clear()
+            saved["settings"] = settings
+        self._saved = saved
         self._now = now
-        found = kept.get("steps")
+        found = saved.get("steps")
         self.steps: dict[str, Last] = {}
         if isinstance(found, Mapping):
             for name, document in found.items():
@@ -67,13 +65,13 @@ class Memory:
             return True
         return not 0 <= self._now - last.at < cadence * (1 - SLACK)
 
-    def keep(self, step: Step) -> None:
-        """Keep what the step has found."""
+    def record(self, step: Step) -> None:
+        """Record what the step has found."""
         before = self.steps.get(step.name)
         fault = step.fault
         self.steps[step.name] = Last(
             step.now,
-            step.found[:KEPT],
+            step.found[:FINDING_LIMIT],
             step.measured,
             # Of a step that did not come to its end, what was known counts still.
             step.facts if fault is None or before is None else {**before.facts, **step.facts},
@@ -82,7 +80,7 @@ class Memory:
         )
 
     def save(self) -> None:
-        self._kept["steps"] = {name: _write(last) for name, last in self.steps.items()}
+        self._saved["steps"] = {name: _write(last) for name, last in self.steps.items()}
 
     @property
     def held(self) -> float:
@@ -94,19 +92,19 @@ class Memory:
     def hold(self, shortest: float, longest: float) -> None:
         """Leave Stripe alone for twice as long as the last time, within bounds."""
         seconds = min(max(2 * self._number("held_for"), shortest), longest)
-        self._kept["held_for"], self._kept["held_until"] = seconds, self._now + seconds
+        self._saved["held_for"], self._saved["held_until"] = seconds, self._now + seconds
 
     def release(self) -> None:
         """Stripe answers again."""
-        self._kept.pop("held_for", None)
-        self._kept.pop("held_until", None)
+        self._saved.pop("held_for", None)
+        self._saved.pop("held_until", None)
 
     def _number(self, name: str) -> float:
-        value = self._kept.get(name)
+        value = self._saved.get(name)
         return float(value) if isinstance(value, int | float) else 0.0
 
     def fact(self, step: str, name: str) -> Any:
-        """What a step has kept; None where it has not."""
+        """Return what a step has recorded under that name, or None."""
         last = self.steps.get(step)
         return None if last is None else last.facts.get(name)
 

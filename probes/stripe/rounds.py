@@ -1,4 +1,4 @@
-"""One run: the steps that are due, then what all of them together say."""
+"""One run: the steps that are due, then what they say together."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ import anyio
 from anyio import to_thread
 
 from probed import Certificate, Fault, Outcome, Reasons, Run
-from probes.stripe import together
+from probes.stripe import correlate
 from probes.stripe.api import ping, reach
 from probes.stripe.drift import comparison
 from probes.stripe.endpoints import registration
 from probes.stripe.events import deliveries, newest_delivered
-from probes.stripe.memory import Last, Memory
+from probes.stripe.memory import Last, StepMemory
 from probes.stripe.reasons import OF_THE_KEY, StripeReason
+from probes.stripe.settings import StripeSettings
 from probes.stripe.step import Noted, Step
 from probes.stripe.webhook import verification
 
 if TYPE_CHECKING:
-    from probes.stripe.probe import StripeProbe
     from probes.stripe.sdk import Api
 
-Work: TypeAlias = "Callable[[Step, StripeProbe], Awaitable[None]]"
-Keyed: TypeAlias = "Callable[[Step, StripeProbe, Api, Memory], Awaitable[None]]"
+Work: TypeAlias = "Callable[[Step, StripeSettings], Awaitable[None]]"
+Keyed: TypeAlias = "Callable[[Step, StripeSettings, Api, StepMemory], Awaitable[None]]"
 
 OPEN: Mapping[str, Work] = {"reach": reach, "webhook": verification}
 """Steps without the key; they run beside each other."""
@@ -39,11 +39,11 @@ HOLD = 3600.0
 """Seconds for which Stripe is left alone at most, once it has asked for it."""
 
 
-def due(probe: StripeProbe, memory: Memory) -> list[str]:
+def due(settings: StripeSettings, memory: StepMemory) -> list[str]:
     """The steps that are run now. While Stripe wants to be left alone, none with the key."""
     return [
         name
-        for name, every in probe.cadences.items()
+        for name, every in settings.cadences.items()
         if memory.due(name, every) and not (memory.held and name in KEYED)
     ]
 
@@ -51,21 +51,21 @@ def due(probe: StripeProbe, memory: Memory) -> list[str]:
 class Round:
     """The steps of one run."""
 
-    def __init__(self, probe: StripeProbe, run: Run) -> None:
-        self._probe = probe
+    def __init__(self, settings: StripeSettings, run: Run) -> None:
+        self._settings = settings
         self._run = run
-        self._memory = Memory(run.memory, probe.fingerprint, run.clock.time())
+        self._memory = StepMemory(run.memory, settings.fingerprint, run.clock.time())
         self._asked: set[str] = set()
         self._reads = 0
         self._certificates: list[Certificate] = []
 
     async def go(self) -> None:
-        probe, memory = self._probe, self._memory
-        names = due(probe, memory)
+        memory = self._memory
+        names = due(self._settings, memory)
         async with anyio.create_task_group() as tasks:
             for name in OPEN:
                 if name in names:
-                    tasks.start_soon(self._kept, name, OPEN[name])
+                    tasks.start_soon(self._run_step, name, OPEN[name])
             tasks.start_soon(self._with_the_key, [name for name in KEYED if name in names])
         await self._whose_secret()
         memory.save()
@@ -74,11 +74,11 @@ class Round:
     async def _with_the_key(self, names: list[str]) -> None:
         memory = self._memory
         for name in names:
-            fault = (await self._kept(name, await self._keyed(KEYED[name]))).fault
+            fault = (await self._run_step(name, await self._keyed(KEYED[name]))).fault
             if fault is None:
                 memory.release()
                 continue
-            shortest = min(every for key, every in self._probe.cadences.items() if key in KEYED)
+            shortest = min(every for key, every in self._settings.cadences.items() if key in KEYED)
             if fault.reason is StripeReason.RATE_LIMITED:
                 memory.hold(shortest, HOLD)
             elif fault.reason in OF_THE_KEY and memory.steps[name].again:
@@ -90,24 +90,24 @@ class Round:
         """The work of a step with the key. The SDK takes 0.15 s to load: not in the event loop."""
         sdk = await to_thread.run_sync(import_module, "probes.stripe.sdk")
 
-        async def ask(step: Step, probe: StripeProbe) -> None:
-            api: Api = sdk.Api(step, probe)
+        async def call(step: Step, settings: StripeSettings) -> None:
+            api: Api = sdk.Api(step, settings)
             try:
-                await work(step, probe, api, self._memory)
+                await work(step, settings, api, self._memory)
             finally:
                 self._reads += api.reads
 
-        return ask
+        return call
 
-    async def _kept(self, name: str, work: Work) -> Step:
-        step = await self._step(name, work)
+    async def _run_step(self, name: str, work: Work) -> Step:
+        step = await self._guarded(name, work)
         self._asked.add(name)
-        self._memory.keep(step)
+        self._memory.record(step)
         return step
 
-    async def _step(self, name: str, work: Work) -> Step:
+    async def _guarded(self, name: str, work: Work) -> Step:
         step = Step(name, self._run)
-        fault = await step.recorder.guard(partial(work, step, self._probe))
+        fault = await step.recorder.guard(partial(work, step, self._settings))
         if isinstance(fault, Fault):
             step.blame(fault)
         if step.recorder.certificate is not None:
@@ -124,8 +124,8 @@ class Round:
             or webhook.facts.get("signed") != "refused"
         ):
             return
-        if "events" in self._probe.cadences and not memory.held and _none_undelivered(memory):
-            step = await self._step("delivered", await self._keyed(newest_delivered))
+        if "events" in self._settings.cadences and not memory.held and _none_undelivered(memory):
+            step = await self._guarded("delivered", await self._keyed(newest_delivered))
             webhook.facts |= step.facts
 
     def _tell(self) -> None:
@@ -153,16 +153,16 @@ class Round:
         run.certificate = min(self._certificates, key=_end, default=None)
 
     def _results(self) -> Iterator[tuple[str, Last]]:
-        for name in self._probe.cadences:
+        for name in self._settings.cadences:
             last = self._memory.steps.get(name)
             if last is not None:
                 yield name, last
 
     def _found(self, name: str, last: Last) -> Iterator[Noted]:
         for noted in last.found:
-            yield together.judge(noted, self._memory)
+            yield correlate.judge(noted, self._memory)
         if name == "webhook":
-            yield from together.clock(self._memory)
+            yield from correlate.clock(self._memory)
 
     def _age(self, name: str, last: Last) -> dict[str, Any]:
         if name in self._asked:
@@ -170,7 +170,7 @@ class Round:
         return {"from": datetime.fromtimestamp(last.at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
 
 
-def _none_undelivered(memory: Memory) -> bool:
+def _none_undelivered(memory: StepMemory) -> bool:
     events = memory.steps.get("events")
     return events is not None and events.learned and events.facts.get("undelivered") == 0
 
@@ -179,6 +179,6 @@ def _end(certificate: Certificate) -> float:
     return certificate.not_after
 
 
-async def run_round(probe: StripeProbe, run: Run) -> None:
-    """Ask Stripe, and whom else the probe's settings name."""
-    await Round(probe, run).go()
+async def run_round(settings: StripeSettings, run: Run) -> None:
+    """Query Stripe, and everything else that the settings name."""
+    await Round(settings, run).go()

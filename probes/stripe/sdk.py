@@ -12,7 +12,7 @@ import os
 import re
 import traceback
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 # With it the SDK prints bodies and URLs; it is read while it is imported.
 os.environ.pop("STRIPE_LOG", None)
@@ -22,10 +22,8 @@ import stripe
 from probed import Outcome, ProbeError, Reasons, Request, Response, Url
 from probes.stripe.answers import read
 from probes.stripe.reasons import StripeReason
+from probes.stripe.settings import StripeSettings
 from probes.stripe.step import Step
-
-if TYPE_CHECKING:
-    from probes.stripe.probe import StripeProbe
 
 stripe.enable_telemetry = False
 stripe.log = None
@@ -47,10 +45,10 @@ class Client(stripe.HTTPClient):
 
     name = "probed"
 
-    def __init__(self, step: Step, probe: StripeProbe) -> None:
+    def __init__(self, step: Step, settings: StripeSettings) -> None:
         super().__init__()
         self._step = step
-        self._tls = probe.tls
+        self._tls = settings.tls
         self.answer = Response()
 
     async def request_async(
@@ -59,8 +57,8 @@ class Client(stripe.HTTPClient):
         if method.lower() != "get" or post_data is not None:
             raise ReadOnlyViolation(f"{method} is not sent to Stripe")
         # What else it says, of this machine and its programs, is nobody's business.
-        kept = {key: headers[key] for key in ("Authorization", "Stripe-Version") if key in headers}
-        request = Request(Url(url), headers=kept, tls=self._tls)
+        sent = {key: headers[key] for key in ("Authorization", "Stripe-Version") if key in headers}
+        request = Request(Url(url), headers=sent, tls=self._tls)
         self.answer = answer = await self._step.fetch(request, body_limit=BODY_LIMIT)
         return json.dumps(read(answer)).encode(), answer.status, _shown(answer)
 
@@ -74,19 +72,19 @@ class Client(stripe.HTTPClient):
 class Api:
     """The API as one step asks it. `reads` counts what comes off the account's allocation."""
 
-    def __init__(self, step: Step, probe: StripeProbe) -> None:
-        assert probe.key is not None
+    def __init__(self, step: Step, settings: StripeSettings) -> None:
+        assert settings.key is not None
         self._step = step
-        self._probe = probe
-        self._client = Client(step, probe)
+        self._settings = settings
+        self._client = Client(step, settings)
         self.reads = 0
         # Made for each step: the SDK keeps the key in its options.
         self._sdk = stripe.StripeClient(
-            probe.key.get_secret_value(),
-            base_addresses={"api": probe.api_base.rstrip("/")},
+            settings.key.get_secret_value(),
+            base_addresses={"api": settings.api_base.rstrip("/")},
             http_client=self._client,
             max_network_retries=0,
-            stripe_version=probe.api_version,
+            stripe_version=settings.api_version,
         )
 
     async def get(self, path: str, **parameters: Any) -> dict[str, Any]:
@@ -126,7 +124,7 @@ class Api:
     ) -> tuple[Outcome, Reasons, str | None]:
         step = self._step
         if isinstance(error, stripe.AuthenticationError):
-            level = Outcome.FAILED if self._probe.key_shared else Outcome.UNKNOWN
+            level = Outcome.FAILED if self._settings.key_shared else Outcome.UNKNOWN
             expired = code == "api_key_expired"
             return level, StripeReason.KEY_EXPIRED if expired else StripeReason.AUTH_REJECTED, None
         if isinstance(error, stripe.PermissionError):

@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, ClassVar, Literal, Self, TypeAlias
+from collections.abc import Mapping
+from functools import cached_property
+from hashlib import sha256
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    PlainSerializer,
-    WithJsonSchema,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from probed import Direction, Duration, Latency, SecretStr, Settings, Thresholds, Tls, Url
-from probes.gateway.paths import SinglePath
-from probes.gateway.settings import sendable
+from probed import Direction, Duration, Latency, Probe, SecretStr, Settings, Thresholds, Tls, Url
+from probes.stripe.drift_settings import Drift
 
 HOUR = 3600.0
 DAY = 86400.0
 LIVE = "https://api.stripe.com"
+FLOOR = 10_000
+"""Reads a month that Stripe allows every account (docs.stripe.com/rate-limits)."""
 _KEY = re.compile(r"(sk|rk|pk)_(live|test)_\w+\Z", re.ASCII)
 
 EventType = Annotated[str, Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)*$", max_length=100)]
-Name = Annotated[str, Field(min_length=1, max_length=200)]
-FieldPath = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.]*$", max_length=100)]
 Count = Annotated[int, Field(ge=1)]
 Cadence = Annotated[Duration, Field(ge=1, le=7 * DAY)]
 
@@ -122,135 +117,6 @@ class Events(Thresholds):
     """
 
 
-def _part(value: object) -> object:
-    """A part of 1, of `0.5%` or a number."""
-    if isinstance(value, str) and value.endswith("%"):
-        try:
-            return float(value[:-1]) / 100
-        except ValueError:
-            raise PydanticCustomError("part", "write a part such as 0.5% or 0.005") from None
-    return value
-
-
-Part = Annotated[
-    float,
-    BeforeValidator(_part),
-    Field(ge=0, le=10, allow_inf_nan=False),
-    PlainSerializer(lambda part: f"{part * 100:g}%"),
-    WithJsonSchema({"type": ["string", "number"], "pattern": r"^[0-9.]+%$"}),
-]
-"""A part of 1."""
-
-
-class Lag(Latency):
-    """How far the application may be behind Stripe's newest event."""
-
-    degraded: Duration | None = 300.0
-    failed: Duration | None = 1800.0
-
-
-class Tolerance(Thresholds):
-    """How much the application's count may differ, as a part of Stripe's."""
-
-    degraded: Part | None = 0.005
-    failed: Part | None = 0.02
-
-
-class HttpSource(Settings):
-    """An endpoint of the application that says what it has processed."""
-
-    url: Url
-    """The URL to ask; it answers with JSON."""
-    headers: Annotated[dict[str, SecretStr], Field(max_length=50)] = Field(default_factory=dict)
-    """Headers to send; their values are secrets and shown nowhere."""
-    tls: Tls = Tls()
-    """How its certificate is verified."""
-    last_event: SinglePath
-    """Where `created` of the last event that was processed stands, such as `$.last_event_created`: in
-    seconds, in milliseconds, or as RFC 3339.
-    """
-    active: SinglePath | None = None
-    """Where the count of active subscriptions stands."""
-
-    @field_validator("headers")
-    @classmethod
-    def _sendable(cls, headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
-        return sendable(headers)
-
-
-class Counted(Settings):
-    """Documents of a MongoDB collection to count."""
-
-    collection: Name
-    """The collection."""
-    where: dict[FieldPath, str | int | bool | None] = Field(default_factory=dict, max_length=20)
-    """What the documents must be equal in, such as `{status: active}`."""
-
-
-class MongoSource(Settings):
-    """A MongoDB collection that holds what was processed."""
-
-    uri: SecretStr
-    """Connection string; the user needs no more than to read."""
-    database: Name
-    """The database."""
-    collection: Name
-    """The collection of processed events."""
-    last_event: FieldPath = "created"
-    """The field that holds `created` of an event; an index on it makes this cheap."""
-    active: Counted | None = None
-    """Where active subscriptions are counted."""
-
-
-class SqlSource(Settings):
-    """Tables that hold what was processed."""
-
-    library: Literal["psycopg", "sqlite3"]
-    """The library to ask with, by PEP 249: it has to be installed."""
-    dsn: SecretStr
-    """What the library connects to: a connection string, or of sqlite3 a file."""
-    last_event: Annotated[str, Field(min_length=1, max_length=2000)]
-    """Query for `created` of the last event that was processed, such as
-    `select max(created) from stripe_events`; the connection may only read.
-    """
-    active: Annotated[str, Field(min_length=1, max_length=2000)] | None = None
-    """Query for the count of active subscriptions."""
-
-
-Source: TypeAlias = HttpSource | MongoSource | SqlSource
-
-
-class Drift(Settings):
-    """Where the application says what it has processed, and how far it may be off. One of `app`,
-    `mongo` and `sql`.
-    """
-
-    app: HttpSource | None = None
-    """An HTTP endpoint."""
-    mongo: MongoSource | None = None
-    """A MongoDB collection."""
-    sql: SqlSource | None = None
-    """An SQL database."""
-    lag: Lag = Lag()
-    """How far behind Stripe's newest event the application may be; younger ones than
-    `events.grace` do not count.
-    """
-    count: Tolerance = Tolerance()
-    """How much the counts of active subscriptions may differ."""
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if sum(each is not None for each in (self.app, self.mongo, self.sql)) != 1:
-            raise ValueError("write one of app, mongo and sql")
-        return self
-
-    @property
-    def source(self) -> Source:
-        found = self.app or self.mongo or self.sql
-        assert found is not None
-        return found
-
-
 def read_key(value: str, *, mode: str, base: Url, allow_secret_key: bool) -> None:
     """Check that the key may be used so. Raises PydanticCustomError, which shows nothing of it."""
     match = _KEY.match(value)
@@ -277,3 +143,90 @@ def read_base(base: Url) -> Url:
     if base.path_and_query != "/":
         raise PydanticCustomError("base", "write scheme and host only, such as " + LIVE)
     return base
+
+
+class StripeSettings(Probe):
+    """The settings of one Stripe check."""
+
+    mode: Literal["live", "test"] = "live"
+    """Of which mode the key and all answers must be."""
+    allow_secret_key: bool = False
+    """Take a live secret key, `sk_live_…`, too; a restricted one is enough."""
+    api_base: Url = Url(LIVE)
+    """Where the API is; another address is for tests."""
+    key: SecretStr | None = Field(default=None, validate_default=True)
+    """The restricted API key, `rk_live_…`."""
+    key_shared: bool = True
+    """The application uses this key or one of its kind: where Stripe rejects it, that is `failed`,
+    else `unknown`.
+    """
+    api_version: Annotated[str | None, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[.a-z]*$")] = None
+    """Version of the API to ask for; else the SDK's own."""
+    steps: Steps = Steps()
+    """How often each step is run."""
+    ping: Literal["balance", "charges"] = "balance"
+    """What the step `api` reads; `charges` needs the permission to see them."""
+    latency: Slow = Slow()
+    """How long an answer may take to begin, from the end of the request."""
+    read_allocation: Annotated[int, Field(ge=1)] = FLOOR
+    """Reads a month that the account may make; `probed config check` compares."""
+    tls: Tls = Tls()
+    """How Stripe's certificate is verified."""
+
+    webhook: Webhook | None = None
+    """Our own webhook endpoint."""
+    events: Events = Events()
+    """What is asked of events that were not delivered."""
+    drift: Drift | None = None
+    """Where the application says what it has processed."""
+
+    @field_validator("api_base")
+    @classmethod
+    def _safe_base(cls, base: Url) -> Url:
+        return read_base(base)
+
+    @field_validator("key")
+    @classmethod
+    def _safe_key(cls, key: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        given = info.data
+        if key is not None and {"mode", "api_base", "allow_secret_key"} <= given.keys():
+            read_key(
+                key.get_secret_value(),
+                mode=given["mode"],
+                base=given["api_base"],
+                allow_secret_key=given["allow_secret_key"],
+            )
+        return key
+
+    @model_validator(mode="after")
+    def _with_a_key(self) -> Self:
+        steps = self.steps
+        if self.key is None and any((steps.api, steps.events, steps.endpoints, steps.drift)):
+            off = "steps: {api: null, events: null, endpoints: null, drift: null}"
+            raise ValueError(f"write the key, or do without it: {off}")
+        return self
+
+    @cached_property
+    def cadences(self) -> Mapping[str, float]:
+        """Seconds between two runs of each step that is run at all, in the order of their telling."""
+        steps = self.steps
+        asked = self.webhook is not None and self.webhook.synthetic != "off"
+        found = {
+            "reach": steps.reach,
+            "api": steps.api,
+            "endpoints": steps.endpoints,
+            "events": steps.events,
+            "webhook": steps.webhook if asked else None,
+            "drift": None if self.drift is None else steps.drift,
+        }
+        return {name: every for name, every in found.items() if every is not None}
+
+    @property
+    def secret_key(self) -> bool:
+        """Whether the key may do more than read, with real money."""
+        return self.key is not None and self.key.get_secret_value().startswith("sk_live_")
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The settings but for their secrets: what was found under others is forgotten."""
+        return sha256(self.model_dump_json().encode()).hexdigest()[:16]

@@ -21,8 +21,8 @@ from anyio import CapacityLimiter, to_thread
 
 from probed import ProbeError, Reason, Request
 from probes.gateway.paths import JsonPath
+from probes.stripe.drift_settings import HttpSource, MongoSource, Source, SqlSource
 from probes.stripe.reasons import StripeReason
-from probes.stripe.settings import HttpSource, MongoSource, Source, SqlSource
 from probes.stripe.step import Step
 
 MILLISECONDS = 1e11
@@ -45,9 +45,9 @@ class Processed:
     active: float | None
 
 
-def ask(source: Source, step: Step, seconds: float) -> Callable[[], Awaitable[Processed]]:
-    """The question to a source, which has so many seconds. Asking raises OSError, ssl.SSLError or
-    ProbeError.
+def reader(source: Source, step: Step, seconds: float) -> Callable[[], Awaitable[Processed]]:
+    """Return a function that reads the source within that many seconds. It raises OSError,
+    ssl.SSLError or ProbeError.
     """
     if isinstance(source, HttpSource):
         return partial(_over_http, source, step)

@@ -5,18 +5,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
 
 from probed import Outcome, Reason, Reasons, Request, Response
 from probes.stripe.reasons import StripeReason
-from probes.stripe.settings import Webhook
+from probes.stripe.settings import StripeSettings, Webhook
 from probes.stripe.step import Step
-
-if TYPE_CHECKING:
-    from probes.stripe.probe import StripeProbe
 
 TYPE = "probed.ping"
 """The type of the synthetic event: known to no handler."""
@@ -47,14 +44,14 @@ def synthetic(url: str, *, live: bool, at: int) -> bytes:
     return json.dumps(event, separators=(",", ":")).encode()
 
 
-async def verification(step: Step, probe: StripeProbe) -> None:
+async def verification(step: Step, settings: StripeSettings) -> None:
     """Post a wrongly signed event, which must be refused, and as the settings say a right one."""
-    webhook = probe.webhook
+    webhook = settings.webhook
     assert webhook is not None
     run = step.run
     # Not a secret of anybody's: another one in each run.
     wrong = f"whsec_{run.trace_id}{run.span_id}"
-    answer = await _post(step, probe, webhook, "reject", wrong)
+    answer = await _post(step, settings, webhook, "reject", wrong)
     if answer is None:
         return
     if 200 <= answer.status < 300:
@@ -68,13 +65,13 @@ async def verification(step: Step, probe: StripeProbe) -> None:
         _odd(step, answer, "a wrongly signed event")
         return
     if webhook.synthetic == "signed":
-        await _signed(step, probe, webhook)
+        await _signed(step, settings, webhook)
 
 
-async def _signed(step: Step, probe: StripeProbe, webhook: Webhook) -> None:
+async def _signed(step: Step, settings: StripeSettings, webhook: Webhook) -> None:
     """With our secret; where that is refused, with the one before."""
     assert webhook.secret is not None
-    answer = await _post(step, probe, webhook, "signed", webhook.secret.get_secret_value())
+    answer = await _post(step, settings, webhook, "signed", webhook.secret.get_secret_value())
     if answer is None:
         return
     if 200 <= answer.status < 300:
@@ -87,7 +84,7 @@ async def _signed(step: Step, probe: StripeProbe, webhook: Webhook) -> None:
     evidence: dict[str, Any] = {"status": answer.status}
     if webhook.previous_secret is not None:
         previous = webhook.previous_secret.get_secret_value()
-        second = await _post(step, probe, webhook, "previous", previous)
+        second = await _post(step, settings, webhook, "previous", previous)
         if second is not None and 200 <= second.status < 300:
             message = (
                 "The endpoint accepts the previous signing secret only: give the application the new "
@@ -100,12 +97,12 @@ async def _signed(step: Step, probe: StripeProbe, webhook: Webhook) -> None:
 
 
 async def _post(
-    step: Step, probe: StripeProbe, webhook: Webhook, part: str, secret: str
+    step: Step, settings: StripeSettings, webhook: Webhook, part: str, secret: str
 ) -> Response | None:
     """The answer to an event; None, and a finding, where none comes in time."""
     step.part(part)
     at = int(step.run.clock.time())
-    body = synthetic(webhook.url, live=probe.mode == "live", at=at)
+    body = synthetic(webhook.url, live=settings.mode == "live", at=at)
     headers = {
         "Content-Type": "application/json; charset=utf-8",
         "Stripe-Signature": signature(secret, body, at),
@@ -129,7 +126,7 @@ async def _post(
     if step.skew is not None:
         step.facts["skew"] = step.skew
         step.measure("probed.clock.skew", step.skew, server="webhook")
-    step.judge_latency(answer.wait_s, probe.latency)
+    step.judge_latency(answer.wait_s, settings.latency)
     return answer
 
 

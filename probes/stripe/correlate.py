@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from probed import Outcome
-from probes.stripe.memory import Memory
+from probes.stripe.memory import StepMemory
 from probes.stripe.reasons import StripeReason
 from probes.stripe.step import SKEW_DEGRADED, Noted
 
@@ -20,7 +20,7 @@ _ACCEPTS_OURS = (
 _BOTH = " Stripe's own deliveries fail too: the application holds a wrong secret."
 
 
-def judge(noted: Noted, memory: Memory) -> Noted:
+def judge(noted: Noted, memory: StepMemory) -> Noted:
     """The finding in the light of what other steps have found."""
     if noted.reason is StripeReason.EVENTS_UNDELIVERED:
         if memory.fact("webhook", "signed") == "accepted":
@@ -39,7 +39,7 @@ def judge(noted: Noted, memory: Memory) -> Noted:
     return noted
 
 
-def clock(memory: Memory) -> Iterator[Noted]:
+def clock(memory: StepMemory) -> Iterator[Noted]:
     """Find a clock of the endpoint's to which signatures seem too old or too new. It is held against
     Stripe's, where that is known: ours may be the wrong one.
     """
