@@ -60,7 +60,7 @@ def _board(checks: int) -> tuple[Board, list[Result]]:
         board.add(check)
     results = [_result(check, n) for n, check in enumerate(config.checks)]
     for result in results:
-        board.take(result)
+        board.record(result)
     return board, results
 
 
@@ -108,4 +108,4 @@ def _take(board: Board, results: list[Result]) -> float:
             take(result)
         return (time.process_time() - begun) / len(results) * 1e6
 
-    return min(once(board.take) for _ in range(10))
+    return min(once(board.record) for _ in range(10))

@@ -22,6 +22,11 @@ MISSING = Alert(
 
 
 def alerts() -> list[Alert]:
+    """Return the alerts on probers, and the watchdog of the delivery."""
+    return [*_presence(), _overload(), *_export(), _configuration()]
+
+
+def _presence() -> list[Alert]:
     return [
         Alert(
             "ProbedWatchdog", "vector(1)", "none",
@@ -65,22 +70,30 @@ def alerts() -> list[Alert]:
             " an outage would go unnoticed from there.",
             wait="2m", keep_firing="2m",
         ),
-        Alert(
-            "ProbedSchedulerLate",
-            located(
-                f"(sum by ({OF_INSTANCE}) (increase(probed_scheduler_missed_total"
-                '{reason=~"late|limit|overlap"}[10m]))\n'
-                f"  > 0.01 * sum by ({OF_INSTANCE}) (increase(probed_scheduler_lateness_seconds_count[10m]))\n"
-                f"or histogram_quantile(0.99, sum by ({OF_INSTANCE}, le)"
-                " (rate(probed_scheduler_lateness_seconds_bucket[10m]))) > 0.5)"
-            ),
-            "P2",
-            f"The prober {_PROBER} is overloaded",
-            "More than 1 % of the runs were not started, or 1 % started more than half a second late. It"
-            " needs more CPU, or `service.concurrency` is too low for checks that time out."
-            " probed_scheduler_missed_total has the reasons; a high probed_loop_lag_seconds means CPU.",
-            wait="10m",
+    ]  # fmt: skip
+
+
+def _overload() -> Alert:
+    return Alert(
+        "ProbedSchedulerLate",
+        located(
+            f"(sum by ({OF_INSTANCE}) (increase(probed_scheduler_missed_total"
+            '{reason=~"late|limit|overlap"}[10m]))\n'
+            f"  > 0.01 * sum by ({OF_INSTANCE}) (increase(probed_scheduler_lateness_seconds_count[10m]))\n"
+            f"or histogram_quantile(0.99, sum by ({OF_INSTANCE}, le)"
+            " (rate(probed_scheduler_lateness_seconds_bucket[10m]))) > 0.5)"
         ),
+        "P2",
+        f"The prober {_PROBER} is overloaded",
+        "More than 1 % of the runs were not started, or 1 % started more than half a second late. It"
+        " needs more CPU, or `service.concurrency` is too low for checks that time out."
+        " probed_scheduler_missed_total has the reasons; a high probed_loop_lag_seconds means CPU.",
+        wait="10m",
+    )
+
+
+def _export() -> list[Alert]:
+    return [
         Alert(
             "ProbedExportFailing",
             located(f"max by ({OF_INSTANCE}) (probed_export_spool_oldest_age_seconds) > 600"),
@@ -114,18 +127,23 @@ def alerts() -> list[Alert]:
         ),
         Alert(
             "ProbedSpoolBroken",
-            located(f"sum by ({OF_INSTANCE}) (increase(probed_export_spool_errors_total[15m])) > 0"),
+            located(
+                f"sum by ({OF_INSTANCE}) (increase(probed_export_spool_errors_total[15m])) > 0"
+            ),
             "P2",
             f"The spool of {_PROBER} cannot be written",
             "Telemetry waits in memory, and a restart loses it. Check whether the state directory is full"
             " or read-only.",
         ),
-        Alert(
-            "ProbedConfigReloadFailed",
-            located(f"max by ({OF_INSTANCE}) (probed_config_last_reload_success) == 0"),
-            "P3",
-            f"{_PROBER} runs an old configuration",
-            "The last reload failed. `probed config check` shows the errors with their lines.",
-            wait="5m",
-        ),
-    ]  # fmt: skip
+    ]
+
+
+def _configuration() -> Alert:
+    return Alert(
+        "ProbedConfigReloadFailed",
+        located(f"max by ({OF_INSTANCE}) (probed_config_last_reload_success) == 0"),
+        "P3",
+        f"{_PROBER} runs an old configuration",
+        "The last reload failed. `probed config check` shows the errors with their lines.",
+        wait="5m",
+    )

@@ -1,6 +1,6 @@
-"""From Results to telemetry: the board of series, its two views, spans and their export.
+"""Telemetry of Results: the board of series, its two views, spans and their export.
 
-Importing this needs no opentelemetry; only what is exported does.
+Importing this package does not import opentelemetry; only the export does.
 """
 
 from probed.telemetry.pipeline import Pipeline

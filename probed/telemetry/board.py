@@ -1,18 +1,18 @@
-"""The one board of series: the latest values of all checks, owned by the event loop.
+"""Board of series: the latest values of all checks, owned by the event loop.
 
-`add` makes all series of a check at once, `take` counts a Result, `judge` notes the verdict,
-`remove` forgets. Views (`openmetrics`, `otlp`) read the families. Nothing here awaits or locks.
+`add` creates all series of a check, `record` counts a Result, `judge` sets the verdict, `remove`
+deletes the series. The views (`openmetrics`, `otlp`) read the families. Nothing here awaits or locks.
 
 Rules that users rely on:
 
-- Counters exist at 0 from the start: of `probed.check.runs` one series for each outcome, without
-  `error.type`. A run that is not ok counts in the series of its reason, so the others stay at 0 and
-  sums never count twice. Sum `error.type` away before taking a rate: the sum was there at 0.
-- The duration is that of the last attempt; attempts before it are `probed.check.unconfirmed`.
-- A gauge that the latest run which could judge did not report disappears; the certificate's end
-  of validity stays, as a run that fails before TLS says nothing of it. A run that could not judge
-  (`unknown`) takes nothing away. Phases are always those of the last run, repeated ones summed.
-- A measure has at most `Measure.series` attribute sets a check. The rest is dropped and counted.
+- Counters exist at 0 from the start. `probed.check.runs` has one such series for each outcome,
+  without `error.type`. A run that is not ok counts in the series of its reason, so the others stay
+  at 0 and sums never count twice. Sum over `error.type` before taking a rate: the sum starts at 0.
+- The duration is that of the last attempt; earlier attempts count in `probed.check.unconfirmed`.
+- A gauge disappears when the latest judged run did not report it. The expiry of a certificate stays,
+  because a run that fails before TLS says nothing about it. An `unknown` run removes no gauge.
+  Phases are always those of the last run; repeated phases are summed.
+- A measure has at most `Measure.series` attribute sets per check. Others are dropped and counted.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from probed.state import CheckState
 
 PHASE_SERIES = 64
-"""Phases of one check that are shown."""
+"""Maximum number of phases of one check that have series."""
 
 _UP = {Verdict.UP: 1, Verdict.DEGRADED: 1, Verdict.DOWN: 0}
 _SUCCESS = {"ok": 1, "degraded": 1, "failed": 0}
@@ -51,8 +51,8 @@ _UNTYPED = tuple((_OUTCOMES[name], 0) for name in _OUTCOMES if name != "ok")
 
 
 class Board:
-    """All series. `resource` is shown as `target_info`; `phase_histogram` also keeps histograms of
-    the phases, 15 series for each phase of each check.
+    """All series. `resource` becomes `target_info`; `phase_histogram` adds histograms of the phases,
+    15 series for each phase of each check.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Board:
         )
         self.resource = dict(resource or {})
         self.departed: list[tuple[MetricFamily, Row]] = []
-        """What is gone and was sent by OTLP, which still has to say so."""
+        """Removed series that were sent by OTLP and must still be sent with "no recorded value"."""
         self._clock = clock
         self._phase_histogram = phase_histogram
         self._checks: dict[str, CheckRow] = {}
@@ -87,8 +87,8 @@ class Board:
             if phase_histogram or measure is not c.PHASE_TIME
         ]
         fixed = (*self.daemon_metrics.families, *self._families)
-        taken = frozenset({"target_info"}).union(*(family.names for family in fixed))
-        self._measured = Measured(self.daemon_metrics, taken)
+        reserved = frozenset({"target_info"}).union(*(family.names for family in fixed))
+        self._measured = Measured(self.daemon_metrics, reserved)
 
     def _rows(self) -> Sequence[CheckRow]:
         return tuple(self._checks.values())
@@ -97,11 +97,11 @@ class Board:
         return len(self._checks)
 
     def families(self) -> Sequence[MetricFamily]:
-        """All metrics as they are now."""
+        """Return all metrics as they are now."""
         return (*self.daemon_metrics.families, *self._families, *self._measured.families())
 
-    def heir(self, family: MetricFamily, row: Row) -> Row | None:
-        """The row that stands where one that is gone stood, with the same common labels."""
+    def successor(self, family: MetricFamily, row: Row) -> Row | None:
+        """Return the row that replaced a removed one, with the same common labels."""
         slot = row if isinstance(row, MeasureRow) else None
         check = slot.check if slot is not None else row
         assert isinstance(check, CheckRow)
@@ -114,8 +114,8 @@ class Board:
         return None if found is None or found.refused else found
 
     def add(self, check: Check) -> None:
-        """Make all series of a check. One that is there already, of the same kind, keeps its
-        counters and gets the new description.
+        """Create all series of a check. An existing check of the same kind keeps its counters and gets
+        the new description.
         """
         kind = check.probe.kind
         row = self._checks.get(check.name)
@@ -132,7 +132,7 @@ class Board:
             self._measured.begin(row, measure)
 
     def remove(self, name: str) -> None:
-        """Forget a check: its series disappear, and from OTLP with "no recorded value"."""
+        """Remove a check: its series disappear, and OTLP sends "no recorded value" for them."""
         row = self._checks.pop(name, None)
         if row is None:
             return
@@ -143,8 +143,8 @@ class Board:
             if slot.sent is not None:
                 self.departed.append((families[slot.measure.name], slot))
 
-    def take(self, result: Result) -> None:
-        """Count a Result. One of a check that is no longer here changes nothing."""
+    def record(self, result: Result) -> None:
+        """Count a Result. A Result of a removed check is ignored."""
         row = self._checks.get(result.check)
         if row is None or row.probe != result.probe:
             return
@@ -173,7 +173,7 @@ class Board:
         if outcome != "unknown":
             row.generation += 1
         if result.measures or result.previous is not None:
-            self._measured.take(row, result, ended)
+            self._measured.record(row, result, ended)
 
     def judge(self, name: str, state: CheckState) -> None:
         """Set the verdict of a check, and what else its state says."""
@@ -192,12 +192,13 @@ class Board:
 
 
 def reason_of(result: Result) -> str:
-    """The `error.type` of a run that is not ok."""
+    """Return the `error.type` of a run that is not ok."""
     worst = result.worst
     return "_OTHER" if worst is None else str(worst.reason)
 
 
 def first_attempt(result: Result) -> Result:
+    """Return the first attempt of a run."""
     while result.previous is not None:
         result = result.previous
     return result
@@ -228,7 +229,7 @@ def _observe_phases(row: CheckRow) -> None:
 
 
 def _describe(check: Check) -> Labels:
-    """All that is descriptive of a check, once."""
+    """Return the descriptive labels of a check."""
     pairs = [("target", check.probe.target), ("severity", check.severity.value)]
     if check.runbook is not None:
         pairs.append(("runbook", check.runbook))
@@ -236,7 +237,7 @@ def _describe(check: Check) -> Labels:
     return Labels(pairs)
 
 
-# The cells of each family, from a check's row.
+# Cells of each family, read from the row of a check.
 
 
 def _optional(value: float | None) -> Sequence[Cell]:

@@ -1,7 +1,7 @@
-"""Names of attributes, in one place: OpenTelemetry semantic conventions 1.44.0 and our own.
+"""Names of attributes: OpenTelemetry semantic conventions 1.44.0, and those of probed.
 
-`user_agent.synthetic.type` is of status Development there; the rest is stable. What a run learns of
-its peer (`Result.facts`) already has such names.
+`user_agent.synthetic.type` has the status Development there; the rest is stable. `Result.facts`
+already has such names.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The daemon's own series: scheduler, event loop, export, configuration, process."""
+"""Daemon metrics: scheduler, event loop, export, configuration, process."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _ZEROS: dict[Measure, tuple[Pairs, ...]] = {
     c.SPOOL_ERRORS: tuple(((c.LANE, lane),) for lane in ("fail", "ok", "metrics")),
     c.DROPPED: (),
 }
-"""What stands at 0 from the start."""
+"""Series that start at 0."""
 
 
 class DaemonMetrics:
-    """What the parts of the daemon say of themselves. Every method costs about a microsecond."""
+    """Series of the daemon itself. Every method costs about a microsecond."""
 
     def __init__(self, clock: Clock, version: str) -> None:
         self.families: list[MetricFamily] = []
@@ -49,7 +49,7 @@ class DaemonMetrics:
         python = ".".join(map(str, sys.version_info[:3]))
         self._open(c.BUILD)[(("version", version), ("python", python))] = 1
         self.spool: Callable[[], Mapping[str, tuple[float, float, float]]] = dict
-        """By lane: bytes that wait, room for them, and seconds that the oldest has waited."""
+        """By lane: bytes in the spool, its limit, and the age of the oldest request in seconds."""
         for index, measure in enumerate((c.SPOOL_SIZE, c.SPOOL_LIMIT, c.SPOOL_AGE)):
             self._read(measure, partial(self._spooled, index))
         self._read(c.CPU_TIME, process.cpu_time)
@@ -76,39 +76,39 @@ class DaemonMetrics:
         values[pairs] = values.get(pairs, 0) + count  # type: ignore[operator]
 
     def sharded(self, index: int, total: int, replicas: int) -> None:
-        """Only a part of the configuration's checks is run here."""
-        told = ("shard", str(index)), ("shards", str(total)), ("replicas", str(replicas))
-        self._open(c.SHARD)[told] = 1
+        """Set the shard: this daemon runs only a part of the configured checks."""
+        pairs = ("shard", str(index)), ("shards", str(total)), ("replicas", str(replicas))
+        self._open(c.SHARD)[pairs] = 1
 
     def late(self, seconds: float) -> None:
-        """A run was started that much later than it was due."""
+        """Count a run that started this many seconds late."""
         self._lateness.observe(c.DELAYS, max(0.0, seconds))
 
     def missed(self, reason: str, count: int = 1) -> None:
-        """Runs came due and were not started; `reason` is from a closed set."""
+        """Count runs that came due and were not started; `reason` is from a closed set."""
         self._add(c.MISSED, ((c.REASON, reason),), count)
 
     def occupied(self, running: int, waiting: int) -> None:
-        """How many runs go on, and how many wait for a free place."""
+        """Set the number of runs in progress, and of those that wait for the concurrency limit."""
         self._values[c.RUNNING.name][()] = running
         self._values[c.WAITING.name][()] = waiting
 
     def drained(self, *, active: bool) -> None:
-        """Whether runs are held back."""
+        """Set whether the daemon is drained."""
         self._values[c.DRAINED.name][()] = int(active)
 
     def saved(self, *, ok: bool) -> None:
-        """An attempt to keep the state of checks has ended."""
+        """Count an attempt to save the state of checks."""
         self._add(c.STATE_SAVES, ((c.RESULT, "ok" if ok else "failed"),), 1)
 
     def lagged(self, seconds: float) -> None:
-        """The event loop woke a timer that much too late."""
+        """Count a timer that the event loop woke this many seconds late."""
         self._lag.observe(c.DELAYS, max(0.0, seconds))
 
     def exported(
         self, signal: str, outcome: str, count: int, error_type: str | None = None
     ) -> None:
-        """What became of spans (`traces`) or points (`metrics`): sent, retried, dropped, rejected."""
+        """Count spans (`traces`) or points (`metrics`) that were sent, retried, dropped or rejected."""
         pairs: Pairs = ((c.SIGNAL, signal), (c.RESULT, outcome))
         if error_type is not None:
             pairs = (*pairs, (c.ERROR_TYPE, error_type))
@@ -118,20 +118,20 @@ class DaemonMetrics:
         return {((c.LANE, lane),): seen[index] for lane, seen in self.spool().items()}
 
     def spool_failed(self, lane: str) -> None:
-        """The disk under a lane of the spool began to fail."""
+        """Count that writing a lane of the spool started to fail."""
         self._add(c.SPOOL_ERRORS, ((c.LANE, lane),), 1)
 
     def reloaded(self, *, ok: bool) -> None:
-        """An attempt to load a changed configuration has ended."""
+        """Count an attempt to load a changed configuration."""
         self._add(c.RELOADS, ((c.RESULT, "ok" if ok else "failed"),), 1)
         self._loaded[()] = int(ok)
         if ok:
             self._loaded_at[()] = self._clock.time()
 
     def dropped(self, measure: str, count: int = 1) -> None:
-        """Values of a probe's measure were dropped; 0 makes the series."""
+        """Count dropped values of a measure; a count of 0 creates the series."""
         self._add(c.DROPPED, ((c.MEASURE, measure),), count)
 
 
 def _cells(row: DaemonRow) -> Sequence[Cell]:
-    return [(Labels(pairs, taken=()), value) for pairs, value in row.values.items()]
+    return [(Labels(pairs, reserved=()), value) for pairs, value in row.values.items()]

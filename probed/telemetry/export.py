@@ -1,13 +1,12 @@
-"""OTLP out of the daemon: kept runs as traces, the board as metrics, over HTTP.
+"""OTLP export over HTTP: sampled runs as traces, the board as metrics.
 
-Nothing here stops the event loop for more than some milliseconds: Results are queued as they are,
-and turned into spans, encoded and compressed slice by slice, then handed to the spool.
+Nothing here blocks the event loop for more than some milliseconds: Results are queued unchanged,
+then converted to spans, encoded and compressed in slices, and put into the spool.
 """
 
 from __future__ import annotations
 
 import random
-import zlib
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +24,7 @@ from probed.fields import Tls
 from probed.http.client import Transport
 from probed.model import Outcome, Result
 from probed.net import Network, TlsOptions
+from probed.telemetry.batch import Batch
 from probed.telemetry.board import Board
 from probed.telemetry.lane import Lane, rest
 from probed.telemetry.otlp import MetricsView
@@ -33,31 +33,28 @@ from probed.telemetry.sdk import sdk_resource
 from probed.telemetry.settings import ExportSettings, Signal, SignalName, sampled
 from probed.telemetry.spans import Spans, count_spans, encode_spans
 from probed.telemetry.spool import FAIL, METRICS, OK, Spool
-from probed.telemetry.spool_records import Encoded
 from probed.text.redact import Redactor
 
 SPAN_LIMIT = 8192
-"""Spans that wait to be encoded."""
+"""Maximum number of spans that wait to be encoded."""
 BATCH = 512
-"""Spans of one request; so many are sent before the flush interval has passed."""
+"""Spans in one request; that many are sent before the flush interval has passed."""
 SLICE = 100
-"""Spans that are encoded at a time, some 2.5 ms."""
+"""Spans that are encoded at once, in some 2.5 ms."""
 POINTS = 5000
-"""Metric points of one request."""
-REQUEST_BYTES = 2 << 20
-"""Bytes of one request before it is compressed; collectors take 4 MiB by default."""
+"""Metric points in one request."""
 SNAPSHOTS = 60.0
-"""Seconds between two snapshots of the board that are kept while the collector cannot be reached."""
+"""Seconds between two snapshots of the board while the collector is unreachable."""
 ROUNDING = 1e-6
 
 Connect: TypeAlias = "Callable[[Signal], httpx2.AsyncClient]"
 
 
 class Exporter:
-    """Takes kept Results, and sends them and the board's metrics until it is drained.
+    """Exporter of sampled Results and the board's metrics, until it is drained.
 
-    What waits is kept in `state_dir`, if there is one. `connect` makes the HTTP client of a signal;
-    `jitter` gives numbers from 0 to 1.
+    Pending requests are stored in `state_dir`, if set. `connect` creates the HTTP client of a
+    signal; `jitter` returns numbers from 0 to 1.
     """
 
     def __init__(
@@ -99,8 +96,8 @@ class Exporter:
         signal = getattr(self._settings, name)
         return None if signal is None else Destination(signal, self._connect(signal))
 
-    def take(self, result: Result) -> None:
-        """Queue the spans of a Result, if its trace is kept; the oldest go where there is no room."""
+    def enqueue(self, result: Result) -> None:
+        """Queue the spans of a Result if its trace is sampled; drop the oldest if the queue is full."""
         count = count_spans(result) if self._settings.traces is not None else 0
         if not count:
             return
@@ -115,8 +112,8 @@ class Exporter:
             self._full.set()
 
     async def flush(self) -> None:
-        """Return when the spans of all Results taken so far wait where they survive a kill: on disk,
-        if there is one. Costs nothing where there is nothing to do.
+        """Wait until the spans of all queued Results are in the spool, where they survive a kill if it
+        is on disk. Costs nothing if no spans are pending.
         """
         if not self._results and not self._flushing.locked():
             return
@@ -125,7 +122,7 @@ class Exporter:
                 await self._encode_spans()
 
     def apply(self, settings: ExportSettings, connect: Connect) -> None:
-        """Go on with other settings. What is queued goes to the new destinations."""
+        """Switch to other settings. Queued requests go to the new destinations."""
         before, self._settings, self._connect = self._settings, settings, connect
         for lane in self._lanes.values():
             name = lane.queue.signal
@@ -136,7 +133,7 @@ class Exporter:
         self._changed.set()
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Send until `drain` is called, first what an earlier life has left."""
+        """Export until `drain` is called, starting with requests of an earlier process."""
         self._finished = anyio.Event()
         self._collecting = collecting = anyio.CancelScope()
         try:
@@ -161,8 +158,8 @@ class Exporter:
             self._collected.set()
 
     async def drain(self, seconds: float = 3.0) -> None:
-        """Hand over what is left, for so long at most, and end `run`. What cannot be stays on disk,
-        or is counted.
+        """Export pending telemetry within `seconds`, and end `run`. The rest stays on disk, or is
+        counted as dropped.
         """
         with anyio.move_on_after(seconds, shield=True):
             if self._collecting is not None:
@@ -176,7 +173,7 @@ class Exporter:
                 lane.hurry()
             if self._finished is not None:
                 await self._finished.wait()
-            # Where `run` was never begun, or was cancelled, the lanes have not come to their end.
+            # If `run` was never started, or was cancelled, the lanes have not finished.
             async with anyio.create_task_group() as tasks:
                 for lane in self._lanes.values():
                     tasks.start_soon(lane.run)
@@ -211,7 +208,7 @@ class Exporter:
             if self._changed.is_set():
                 continue
             last = now = max(due, self._clock.monotonic())
-            # Totals go on, so of a time without a collector few are worth their room.
+            # Counters are cumulative, so few snapshots are worth storing while the collector is away.
             if lane.failing and now - self._snapshot < SNAPSHOTS - ROUNDING:
                 continue
             self._snapshot = now
@@ -219,16 +216,16 @@ class Exporter:
 
     async def _encode_spans(self) -> None:
         self._arrived, self._full = anyio.Event(), anyio.Event()
-        batches: dict[str, _Batch] = {lane: self._batch("traces") for lane in (FAIL, OK)}
+        batches: dict[str, Batch] = {lane: self._batch("traces") for lane in (FAIL, OK)}
         left = len(self._results)
         while left > 0 and self._results:
             spans: dict[str, list[ReadableSpan]] = {FAIL: [], OK: []}
             count = 0
             while left > 0 and self._results and count < SLICE:
-                result, held = self._results.popleft()
-                self._pending -= held
+                result, size = self._results.popleft()
+                self._pending -= size
                 left -= 1
-                count += held
+                count += size
                 spans[self._lane_of(result)] += self._spans.of(result)
             for lane, some in spans.items():
                 if some:
@@ -239,13 +236,13 @@ class Exporter:
                 await self._lanes[lane].put(*requests)
 
     def _lane_of(self, result: Result) -> str:
-        """A run that was ok, and is kept by chance, can be spared first."""
+        """Return the lane: runs that were ok and sampled by ratio are dropped first."""
         good = result.outcome is Outcome.OK and result.previous is None
         return OK if good and sampled(result.trace_id, self._settings.trace_ratio) else FAIL
 
-    def _batch(self, name: SignalName) -> _Batch:
+    def _batch(self, name: SignalName) -> Batch:
         signal = getattr(self._settings, name)
-        return _Batch(name, self._spool.now(), gzip=signal is None or signal.gzip)
+        return Batch(name, self._spool.now(), gzip=signal is None or signal.gzip)
 
     async def _encode_metrics(self) -> None:
         lane, batch = self._lanes[METRICS], self._batch("metrics")
@@ -255,46 +252,8 @@ class Exporter:
         await lane.put(*batch.end(), lasting=lane.failing)
 
 
-class _Batch:
-    """Encoded slices, joined to requests and compressed as they come."""
-
-    def __init__(self, signal: SignalName, at: float, *, gzip: bool) -> None:
-        self._signal: SignalName = signal
-        self._at = at
-        self._gzip = gzip
-        self._requests: list[Encoded] = []
-        self._begin()
-
-    def _begin(self) -> None:
-        self._items = self._plain = 0
-        self._parts: list[bytes] = []
-        self._deflate = zlib.compressobj(1, wbits=31) if self._gzip else None
-
-    def add(self, data: bytes, items: int, limit: int) -> None:
-        """A slice; a request has that many items, or is full, when it ends."""
-        if self._items and self._plain + len(data) > REQUEST_BYTES:
-            self._close()
-        self._items += items
-        self._plain += len(data)
-        self._parts.append(data if self._deflate is None else self._deflate.compress(data))
-        if self._items >= limit:
-            self._close()
-
-    def _close(self) -> None:
-        if self._deflate is not None:
-            self._parts.append(self._deflate.flush())
-        body = b"".join(self._parts)
-        self._requests.append(Encoded(self._signal, body, self._items, self._at, gzip=self._gzip))
-        self._begin()
-
-    def end(self) -> list[Encoded]:
-        if self._items:
-            self._close()
-        return self._requests
-
-
 class _ExporterTls(Tls):
-    """A probe's settings cannot name a client certificate."""
+    """TLS options of the exporter; unlike those of probes they may have a client certificate."""
 
     given: TlsOptions
 
@@ -306,7 +265,7 @@ class _ExporterTls(Tls):
 def make_client(
     signal: Signal, network: Network, clock: Clock, redactor: Redactor
 ) -> httpx2.AsyncClient:
-    """A client on the daemon's own dialer: no proxies, no redirects, nothing of the environment."""
+    """Return a client on the daemon's dialer: no proxies, no redirects, no environment."""
     tls = _ExporterTls(given=signal.tls)
     transport = Transport(network, clock, redactor, tls=tls, body_limit=BODY_LIMIT)
     return httpx2.AsyncClient(

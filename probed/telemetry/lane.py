@@ -1,4 +1,4 @@
-"""One lane's way out: its queue's requests in order, one at a time, tried again until they are taken."""
+"""Sender of one lane: sends the requests of its queue in order, and retries until they are accepted."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ log = logging.getLogger("probed.export")
 
 FIRST_DELAY, LAST_DELAY = 1.0, 60.0
 HURRIED_DELAY = 0.25
-"""Seconds between attempts while shutting down."""
+"""Seconds between attempts during shutdown."""
 PAUSE = 0.01
 CATCH_UP = 4 << 20
-"""A backlog is sent with a pause after each request, and at so many bytes a second at most: probes
-measure on the same loop.
+"""Bytes per second at which a backlog is sent, with a pause after each request: probes measure on
+the same event loop.
 """
 
 
 async def rest(clock: Clock, seconds: float, unless: anyio.Event) -> None:
-    """That long, or until the event is set."""
+    """Wait for so many seconds, or until the event is set."""
     async with anyio.create_task_group() as tasks:
 
         async def sleep() -> None:
@@ -39,10 +39,10 @@ async def rest(clock: Clock, seconds: float, unless: anyio.Event) -> None:
 
 
 class Lane:
-    """Sends what its queue holds. What is dropped, refused or tried again is counted.
+    """Sender of one queue. It counts what is dropped, rejected or retried.
 
-    Requests are sent at least once: one whose answer was lost is sent again. While there is no
-    destination, all stays in the queue. `jitter` gives numbers from 0 to 1.
+    Delivery is at least once: a request whose response was lost is sent again. Without a
+    destination, requests stay in the queue. `jitter` returns numbers from 0 to 1.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Lane:
         self._clock = clock
         self._jitter = jitter
         self._failures = 0
-        self._state = "well"
+        self._state = "accepting"
         self._wake = anyio.Event()
         self._nudge = anyio.Event()
         self._hurried = False
@@ -68,21 +68,21 @@ class Lane:
 
     @property
     def failing(self) -> bool:
-        """Whether the last attempt has to be made again."""
+        """Whether the last attempt failed and will be retried."""
         return self._failures > 0
 
     async def put(self, *requests: Encoded, lasting: bool = True) -> None:
-        """Queue them, on disk if there is one."""
+        """Queue requests, on disk if there is one, unless `lasting` is false."""
         await self.queue.put(requests, lasting=lasting)
         self._wake.set()
 
     def redirect(self, destination: Destination | None) -> None:
-        """Send elsewhere from the next attempt on, which is made at once."""
+        """Change the destination, and try again at once."""
         self.destination = destination
         self._hasten()
 
     def hurry(self) -> None:
-        """Nothing more will come: send what is left without long waits, then end."""
+        """Send the rest without long waits, then end `run`: no more requests will come."""
         self._hurried = True
         self._hasten()
 
@@ -91,7 +91,7 @@ class Lane:
         self._nudge.set()
 
     async def run(self) -> None:
-        """Send what comes, until `hurry` is called and all is sent, or nobody is there to take it."""
+        """Send requests until `hurry` was called and the queue is empty, or the destination is down."""
         while True:
             self._wake, self._nudge = anyio.Event(), anyio.Event()
             destination = self.destination
@@ -104,7 +104,7 @@ class Lane:
                 return
 
     async def _send(self, destination: Destination, request: Encoded) -> bool:
-        """Send the request or the next piece of it; False where it is no use to go on."""
+        """Send the request or its next part. Return False if there is no point in going on."""
         if request is not self._whole:
             self._whole, self._parts = request, [request]
         part = self._parts[0]
@@ -112,7 +112,7 @@ class Lane:
         if reply.retry:
             self._failures += 1
             self._daemon_metrics.exported(part.signal, "retried", part.items, reply.error)
-            self._note("failing", "%s: %s; trying again", destination, reply)
+            self._note("failing", "%s: %s; will retry", destination, reply)
             await self.queue.spill()
             if self._hurried and reply.error == "connect":
                 return False
@@ -152,12 +152,12 @@ class Lane:
         if rejected < items:
             self._daemon_metrics.exported(name, "sent", items - rejected)
         if reply.error is not None:
-            self._note("refused", "%s: refused: %s", destination, reply)
+            self._note("rejected", "%s: rejected: %s", destination, reply)
         elif rejected or reply.message:
-            self._note("partial", "%s: accepted in part: %s", destination, reply)
-        elif self._state != "well":
-            self._state = "well"
-            log.info("%s: %s is taken again", destination.signal.shown, self.queue.lane)
+            self._note("partial", "%s: partially accepted: %s", destination, reply)
+        elif self._state != "accepting":
+            self._state = "accepting"
+            log.info("%s: accepting %s again", destination.signal.shown, self.queue.lane)
 
     def _note(self, state: str, text: str, destination: Destination, reply: Reply) -> None:
         if self._state != state:

@@ -1,4 +1,4 @@
-"""What probe kinds measure, check by check, under the declarations of their classes."""
+"""Series of the measures that probe kinds declare, by check."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from probed.telemetry.series import (
 log = logging.getLogger("probed.telemetry")
 
 STICKY = frozenset({CERTIFICATE_NOT_AFTER.name})
-"""Gauges that stay when a run does not report them."""
+"""Gauges that remain when a run does not report them."""
 
 
 class Measured:
-    """The series of all measures. A name stands for one unit, kind and set of buckets: who declares
-    it otherwise, or in a way that would be shown under another metric's name, is refused.
+    """Series of all measures. A name has one unit, type and set of buckets. A declaration that differs,
+    or that would get the Prometheus name of another metric, is refused.
     """
 
-    def __init__(self, daemon_metrics: DaemonMetrics, names: frozenset[str]) -> None:
+    def __init__(self, daemon_metrics: DaemonMetrics, reserved: frozenset[str]) -> None:
         self._daemon_metrics = daemon_metrics
-        self._taken = names
+        self._reserved = reserved
         self._families: dict[str, MetricFamily] = {}
         self._rows: dict[str, dict[str, MeasureRow]] = {}
 
@@ -41,23 +41,24 @@ class Measured:
         return tuple(self._families.values())
 
     def begin(self, row: CheckRow, measure: Measure) -> None:
-        """Let a counter without attributes stand at 0: one first seen at 1 has no rate."""
+        """Start a counter without attributes at 0: a counter that appears at 1 has no rate."""
         if measure.kind is MetricType.COUNTER and not measure.attributes:
             slot = self._slot(row, measure)
             if not slot.refused and slot.alone is None:
                 slot.alone = Point(NO_LABELS, 0.0)
 
     def forget(self, row: CheckRow) -> Sequence[MeasureRow]:
-        """Forget a check's rows, and return them."""
+        """Remove the rows of a check and return them."""
         gone = [slot for slot in row.measures.values() if not slot.refused]
         for slot in gone:
-            held = self._rows[slot.measure.name]
-            held.pop(row.name, None)
-            if not held:
+            rows = self._rows[slot.measure.name]
+            rows.pop(row.name, None)
+            if not rows:
                 del self._rows[slot.measure.name], self._families[slot.measure.name]
         return gone
 
-    def take(self, row: CheckRow, result: Result, ended: float) -> None:
+    def record(self, row: CheckRow, result: Result, ended: float) -> None:
+        """Record the measurements of a Result; `ended` is seconds since the epoch."""
         generation = row.generation
         slots = row.measures
         for measurement in _all(result):
@@ -70,7 +71,7 @@ class Measured:
             point = slot.points.get(pairs) if pairs else slot.alone
             if point is None:
                 point = _new_point(slot, pairs)
-            # What is not finite has no difference with itself.
+            # Only a finite value minus itself is 0.
             if point is None or value - value != 0.0:
                 self._drop(row, measure)
                 continue
@@ -88,7 +89,7 @@ class Measured:
                     histogram.exemplify(bucket, (result.trace_id, result.span_id, value, ended))
 
     def _slot(self, row: CheckRow, measure: Measure) -> MeasureRow:
-        """The check's row of a measure; a refused one if the name stands for something else."""
+        """Return the row of a measure; a refused one if the declaration conflicts with another."""
         found = row.measures.get(measure.name)
         if found is not None:
             return found
@@ -102,13 +103,13 @@ class Measured:
         return found
 
     def _family(self, measure: Measure) -> MetricFamily | None:
-        """A new family; None if it would be shown under a name that another one has."""
+        """Return a new family; None if its Prometheus name is reserved."""
         rows: dict[str, MeasureRow] = {}
         family = MetricFamily(
             measure, lambda: tuple(rows.values()), _cells, fleeting=measure.kind is MetricType.GAUGE
         )
-        taken = self._taken.union(*(other.names for other in self._families.values()))
-        if family.names & taken:
+        reserved = self._reserved.union(*(other.names for other in self._families.values()))
+        if family.names & reserved:
             return None
         self._families[measure.name] = family
         self._rows[measure.name] = rows
@@ -121,13 +122,13 @@ class Measured:
         if measure.name not in row.warned:
             row.warned = (*row.warned, measure.name)
             log.warning(
-                "check %s: values of %s are dropped: more than %d attribute sets, not finite, or "
-                "declared otherwise by another kind", row.name, measure.name, measure.series,
+                "check %s: dropped values of %s: more than %d attribute sets, not finite, or "
+                "declared differently by another kind", row.name, measure.name, measure.series,
             )  # fmt: skip
 
 
 def _new_point(slot: MeasureRow, pairs: Pairs) -> Point | None:
-    """A new attribute set of a measure; None if there may be no more of them."""
+    """Return a new attribute set of a measure; None if the limit is reached."""
     measure = slot.measure
     if slot.refused:
         return None
@@ -135,7 +136,7 @@ def _new_point(slot: MeasureRow, pairs: Pairs) -> Point | None:
         if measure.kind is not MetricType.GAUGE:
             return None
         seen = slot.check.generation
-        slot.points = {key: kept for key, kept in slot.points.items() if kept.generation == seen}
+        slot.points = {key: point for key, point in slot.points.items() if point.generation == seen}
         if len(slot.points) >= measure.series:
             return None
     histogram = measure.kind is MetricType.HISTOGRAM
@@ -161,7 +162,7 @@ def _shape(measure: Measure) -> tuple[str, MetricType, tuple[float, ...]]:
 
 
 def _all(result: Result) -> Sequence[Measurement]:
-    """What was measured, and what earlier attempts have counted: nobody counts that again."""
+    """Return the measurements, with the counters of earlier attempts: no later run counts those."""
     previous = result.previous
     if previous is None:
         return result.measures

@@ -1,7 +1,7 @@
-"""The board as text: OpenMetrics 1.0.0, or the Prometheus text format 0.0.4.
+"""Text view of the board: OpenMetrics 1.0.0, or the Prometheus text format 0.0.4.
 
-Exemplars stand in OpenMetrics only. `_created` series are left out: they double the counters, and
-the scrapers in use do not read them.
+Only OpenMetrics has exemplars. `_created` series are omitted: they double the counters, and common
+scrapers do not read them.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 ROWS = 64
-"""Rows of a family in one chunk: some 0.3 ms where each is a histogram."""
+"""Rows of a family in one chunk: some 0.3 ms if each is a histogram."""
 
 
 def negotiate(accept: str | None) -> str:
-    """The content type to answer with, `OPENMETRICS` or `TEXT`.
+    """Return the content type for an Accept header, `OPENMETRICS` or `TEXT` (RFC 9110, 12.5.1).
 
-    OpenMetrics only where it is asked for by name and not less than text. (RFC 9110, 12.5.1)
+    OpenMetrics must be named, with at least the quality of text.
     """
     open_q = text_q = -1.0
     specific = -1
@@ -58,12 +58,12 @@ def _quality(text: str) -> float:
 
 
 def render(board: Board, *, openmetrics: bool) -> Iterator[bytes]:
-    """The whole exposition in chunks, so that the event loop can do other work between them."""
-    target = Labels(sorted(board.resource.items()), taken=())
+    """Yield the exposition in chunks, so that the event loop can do other work between them."""
+    target = Labels(sorted(board.resource.items()), reserved=())
     info = "target" if openmetrics else "target_info"
     yield (
         f"# TYPE {info} {'info' if openmetrics else 'gauge'}\n"
-        f"# HELP {info} What produces these metrics: the OpenTelemetry resource.\n"
+        f"# HELP {info} OpenTelemetry resource of the daemon that produces these metrics.\n"
         f"target_info{{{target.text[1:]}}} 1\n"
     ).encode()
     for family in board.families():

@@ -1,8 +1,7 @@
-"""The board as OTLP: the SDK's metrics data model, slice by slice, through the official encoder.
+"""OTLP view of the board: the SDK's metrics data model in slices, encoded by the official encoder.
 
-A slice is small enough that encoding it stops the event loop for few milliseconds. Encoded slices
-can be joined: in protobuf, messages written one after the other are one message with all of their
-repeated fields.
+Encoding a slice blocks the event loop for a few milliseconds. Encoded slices can be concatenated: in
+protobuf, concatenated messages are one message with all repeated fields.
 """
 
 from __future__ import annotations
@@ -37,17 +36,17 @@ if TYPE_CHECKING:
     from probed.telemetry.board import Board
 
 SLICE = 100
-"""Points that are encoded at a time. A histogram counts for `HISTOGRAM` of them."""
+"""Points in a slice. A histogram counts as `HISTOGRAM` points."""
 HISTOGRAM = 3
 
 _CUMULATIVE = AggregationTemporality.CUMULATIVE
 _ABSENT = cast("float", None)
-"""The encoder leaves an optional field out for None: minima over a process's life say nothing."""
+"""None, for which the encoder omits an optional field: minima over a process's life are useless."""
 
 
 @dataclass(slots=True)
 class Slice:
-    """Points of one collection, by family. Of `gone` ones OTLP says that there is no value."""
+    """Points of one collection, by family. With `gone`, they are sent with "no recorded value"."""
 
     at: int
     gone: bool = False
@@ -64,7 +63,7 @@ class Slice:
 
 
 class MetricsView:
-    """What OTLP is sent of the board. It remembers, in the board's rows, what was sent last."""
+    """OTLP view of a board. It stores in the board's rows which labels were sent last."""
 
     def __init__(self, board: Board, resource: Resource) -> None:
         self._board = board
@@ -73,7 +72,7 @@ class MetricsView:
         self._last = 0.0
 
     def collect(self, now: float) -> Iterator[Slice]:
-        """All points as of `now`, in seconds since the epoch, in slices; first what is gone.
+        """Return all points at `now`, in seconds since the epoch, in slices; removed series first.
 
         Exemplars are sent once.
         """
@@ -103,15 +102,15 @@ class MetricsView:
         yield from (left for left in (there, gone) if left.count)
 
     def _missing(self, family: MetricFamily, row: Row) -> Sequence[Labels]:
-        """What was sent of a row that is gone and is not there again under the same labels."""
+        """Return the labels that were sent of a removed row and have not been added again."""
         sent = (row.sent or {}).get(family.measure.name)
         labels = sent if sent is not None else tuple(label for label, _ in family.cells(row))
-        heir = self._board.heir(family, row)
-        alive = set() if heir is None else {label.text for label, _ in family.cells(heir)}
+        successor = self._board.successor(family, row)
+        alive = {label.text for label, _ in family.cells(successor)} if successor else set()
         return [label for label in labels if label.text not in alive]
 
     def encode(self, part: Slice) -> bytes:
-        """One slice as an ExportMetricsServiceRequest. Stops the loop for some 2 ms."""
+        """Return a slice as an ExportMetricsServiceRequest. Blocks the event loop for some 2 ms."""
         metrics = [_metric(family, points) for family, points in part.points.items()]
         scoped = ScopeMetrics(self._scope, metrics, self._scope.schema_url or "")
         data = MetricsData([ResourceMetrics(self._resource, [scoped], self._resource.schema_url)])
@@ -127,7 +126,7 @@ class MetricsView:
 
 
 def _vanished(family: MetricFamily, row: Row, cells: Sequence[Cell]) -> Sequence[Labels]:
-    """What was sent of the row last time and is not there now; notes what is sent now."""
+    """Return the labels that were sent last time and do not exist now; store those sent now."""
     if row.sent is None:
         row.sent = {}
     if not family.fleeting:

@@ -1,6 +1,6 @@
-"""What the rest of the daemon sees of telemetry: the board, its text, and the export if there is one.
+"""Entry point of telemetry for the daemon: the board, the exposition, and the export if configured.
 
-opentelemetry and the HTTP client are imported only where something is exported.
+opentelemetry and the HTTP client are imported only if telemetry is exported.
 """
 
 from __future__ import annotations
@@ -33,16 +33,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Settings that were found to be possible, and how their clients are made."""
+    """Validated settings, and a function that creates their HTTP clients."""
 
     settings: ExportSettings
     connect: Connect
 
 
 class Pipeline:
-    """Telemetry of one configuration. Raises ValueError for a setting of the environment that
-    cannot be followed.
-    """
+    """Telemetry of one configuration. Raises ValueError for an invalid environment variable."""
 
     def __init__(
         self,
@@ -74,7 +72,7 @@ class Pipeline:
 
     def _settings(self, config: Config) -> ExportSettings:
         settings = export_settings(config.telemetry, self._environ)
-        # Those of the OTEL_* variables are not in the file.
+        # Secrets in OTEL_* variables are not in the file.
         config.redactor.learn(
             value.get_secret_value()
             for signal in settings.signals
@@ -98,9 +96,9 @@ class Pipeline:
         return Exporter(settings, self.board, self._clock, connect, state_dir=self._state_dir)
 
     def prepare(self, config: Config) -> Prepared:
-        """What `apply` needs to go on with another configuration; nothing is changed yet.
+        """Return what `apply` needs for a new configuration. Changes nothing.
 
-        Raises ValueError for what cannot be followed.
+        Raises ValueError for a setting that cannot be used.
         """
         settings = self._settings(config)
         for signal in settings.signals:
@@ -112,8 +110,8 @@ class Pipeline:
         return Prepared(settings, self._connect(config))
 
     def apply(self, prepared: Prepared) -> None:
-        """Export as was prepared, from now on. Nothing that is queued is lost; the spool stays in
-        the state directory of the start.
+        """Switch to prepared settings. Queued telemetry is kept; the spool stays in the state
+        directory of the start.
         """
         self.settings = prepared.settings
         if self._exporter is not None:
@@ -124,29 +122,31 @@ class Pipeline:
             self._tasks.start_soon(self._exporter.run)
 
     async def flush(self) -> None:
-        """Return when the spans of all Results taken so far are on disk; in memory where there is
-        none, or where it fails. Costs nothing where there is nothing to do.
+        """Wait until the spans of all recorded Results are in the spool: on disk, or in memory if
+        there is no disk or it fails. Costs nothing if no spans are pending.
         """
         if self._exporter is not None:
             await self._exporter.flush()
 
     @property
     def destinations(self) -> tuple[str, ...]:
-        """Where telemetry is sent to, as it may be shown."""
+        """URLs that telemetry is sent to, without secrets."""
         return tuple(signal.shown for signal in self.settings.signals)
 
     def sampled(self, trace_id: str, *, healthy: bool) -> bool:
-        """Whether the trace of a run is kept however it ends: all but a part of healthy checks'."""
+        """Return whether the trace of a run is sampled whatever its outcome: always if the check is
+        not healthy, else by `trace_ratio`.
+        """
         return not healthy or sampled(trace_id, self.settings.trace_ratio)
 
-    def take(self, result: Result) -> None:
-        """Count the result, and queue its spans if they are kept."""
-        self.board.take(result)
+    def record(self, result: Result) -> None:
+        """Count a Result, and queue its spans if its trace is sampled."""
+        self.board.record(result)
         if self._exporter is not None:
-            self._exporter.take(result)
+            self._exporter.enqueue(result)
 
     def scrape(self, accept: str | None) -> tuple[str, Iterable[bytes]]:
-        """Content type and chunks of the metrics in the format that was asked for."""
+        """Return content type and chunks of the metrics, in the format that `accept` asks for."""
         content_type = negotiate(accept)
         return content_type, render(self.board, openmetrics=content_type == OPENMETRICS)
 
@@ -159,7 +159,7 @@ class Pipeline:
             await self._stopped.wait()
 
     async def drain(self, seconds: float = 3.0) -> None:
-        """Hand over what is left, for so long at most. Never raises."""
+        """Export pending telemetry within `seconds`. Never raises."""
         self._drained = True
         if self._exporter is not None:
             await self._exporter.drain(seconds)

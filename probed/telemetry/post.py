@@ -1,4 +1,4 @@
-"""One OTLP request over HTTP, and what the collector's answer means (OTLP specification 1.x)."""
+"""Sending one OTLP request over HTTP, and the meaning of the response (OTLP specification 1.x)."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from probed.telemetry.spool_records import Encoded
 from probed.text.redact import sanitize
 
 BODY_LIMIT = 64 * 1024
-"""Bytes of an answer that are read."""
+"""Bytes of a response that are read."""
 PLAIN_LIMIT = 64 << 20
-"""Bytes of a request of ours when it is not compressed."""
+"""Maximum bytes of an uncompressed request."""
 LONGEST_RETRY_AFTER = 600.0
 TOO_LARGE = "413"
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What became of a request. `error` is an `error.type`; `retry_after` is seconds."""
+    """Result of a request. `error` is an `error.type`; `retry_after` is seconds."""
 
     error: str | None = None
     retry: bool = False
@@ -46,7 +46,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where requests of a signal are sent, and the client that takes them there."""
+    """Destination of a signal, and the client that sends to it."""
 
     signal: Signal
     client: httpx2.AsyncClient
@@ -87,7 +87,7 @@ async def _read(signal: SignalName, response: httpx2.Response, clock: Clock) -> 
 
 
 def _accepted(signal: SignalName, body: bytes) -> Reply:
-    """A success, unless the answer says that a part was refused. What is no answer is a success."""
+    """Return success, with the number of rejected items. An unreadable body is a success."""
     try:
         if signal == "traces":
             spans = ExportTraceServiceResponse.FromString(body).partial_success
@@ -99,9 +99,9 @@ def _accepted(signal: SignalName, body: bytes) -> Reply:
 
 
 def retry_after(value: str | None, now: float) -> float | None:
-    """Seconds from the header's value, a number or a date (RFC 9110, 10.2.3), at most ten minutes.
+    """Return the seconds of a Retry-After header, a number or a date (RFC 9110, 10.2.3), at most 600.
 
-    `now` is seconds since the epoch. None where there is none that makes sense.
+    `now` is seconds since the epoch. None if the value is missing or invalid.
     """
     if value is None:
         return None
@@ -118,7 +118,7 @@ def _until(date: str, now: float) -> float:
 
 
 def halves(request: Encoded) -> tuple[Encoded, Encoded] | None:
-    """The request as two, for a collector to which it was too large; None if it cannot be."""
+    """Split a request that was too large for the collector; None if it cannot be split."""
     kind = ExportTraceServiceRequest if request.signal == "traces" else ExportMetricsServiceRequest
     try:
         first, second = kind.FromString(_plain(request)), kind()
@@ -151,7 +151,7 @@ def _encoded(request: Encoded, message: Any, items: int) -> Encoded:
 
 
 def _items(message: Any) -> list[Any]:
-    """The lists in which the spans or points of a request stand."""
+    """Return the lists of spans or points of a request."""
     if isinstance(message, ExportTraceServiceRequest):
         return [scope.spans for part in message.resource_spans for scope in part.scope_spans]
     return [

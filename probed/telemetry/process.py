@@ -1,4 +1,4 @@
-"""What this process uses, read from /proc when it is asked for. Nothing where there is no /proc."""
+"""Resource usage of this process, read from /proc on each scrape; empty without /proc."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 
 def cpu_time() -> dict[Pairs, float]:
-    """Seconds of processor time, by mode."""
+    """Return seconds of CPU time, by mode."""
     times = os.times()
     return {(("cpu.mode", "user"),): times.user, (("cpu.mode", "system"),): times.system}
 
 
 def memory() -> dict[Pairs, float]:
-    """Bytes of resident memory (proc(5), `statm`)."""
+    """Return bytes of resident memory (proc(5), `statm`)."""
     try:
         descriptor = os.open("/proc/self/statm", os.O_RDONLY)
         try:
@@ -30,7 +30,7 @@ def memory() -> dict[Pairs, float]:
 
 
 def open_files() -> dict[Pairs, float]:
-    """Open file descriptors, without the one that counts them."""
+    """Return the number of open file descriptors, without the one used for counting."""
     try:
         return {(): len(os.listdir("/proc/self/fd")) - 1}  # noqa: PTH208  # Path objects for each would cost
     except OSError:
@@ -38,7 +38,7 @@ def open_files() -> dict[Pairs, float]:
 
 
 def tasks() -> dict[Pairs, float]:
-    """Tasks of the running event loop; nothing where none runs."""
+    """Return the number of tasks in the running event loop; empty if none runs."""
     try:
         return {(): len(asyncio.all_tasks())}
     except RuntimeError:

@@ -1,4 +1,4 @@
-"""Who produces the telemetry: the attributes of the OpenTelemetry resource, without the SDK."""
+"""Attributes of the OpenTelemetry resource, built without the SDK."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ INSTANCE_FILE = "instance-id"
 def resource_attributes(
     service: Service, environ: Mapping[str, str], *, version: str, instance: str
 ) -> dict[str, str]:
-    """What the configuration says goes before `OTEL_SERVICE_NAME`, that before
-    `OTEL_RESOURCE_ATTRIBUTES`, and that before our defaults.
+    """Return the attributes. The configuration takes precedence over `OTEL_SERVICE_NAME`, that over
+    `OTEL_RESOURCE_ATTRIBUTES`, and that over the defaults.
     """
     attributes = {
         names.SERVICE_NAME: DEFAULT_NAME,
@@ -41,24 +41,24 @@ def resource_attributes(
         attributes[names.DEPLOYMENT_ENVIRONMENT_NAME] = service.environment
     if service.location is not None:
         attributes[names.LOCATION] = service.location
-    # A variable that is not UTF-8 comes with surrogates, which protobuf cannot hold.
+    # A variable that is not UTF-8 has surrogates, which protobuf cannot encode.
     return {key: value.encode("utf-8", "replace").decode() for key, value in attributes.items()}
 
 
 def _from_environment(text: str) -> dict[str, str]:
-    """`key=value,key=value`, percent-encoded (resource SDK specification)."""
+    """Parse `key=value,key=value`, percent-encoded (resource SDK specification)."""
     found: dict[str, str] = {}
     for item in filter(None, map(str.strip, text.split(","))):
         key, equals, value = item.partition("=")
         if not equals or not key.strip():
-            log.warning("OTEL_RESOURCE_ATTRIBUTES: an item is not key=value and is left out")
+            log.warning("OTEL_RESOURCE_ATTRIBUTES: ignoring an item that is not key=value")
             continue
         found[unquote(key.strip())] = unquote(value.strip())
     return found
 
 
 def instance_id(state_dir: Path | None) -> str:
-    """The UUID of this installation, kept in the state directory; a random one without any."""
+    """Return the UUID of this installation, stored in the state directory; a random one without it."""
     if state_dir is None:
         return str(uuid.uuid4())
     path = state_dir / INSTANCE_FILE
@@ -70,13 +70,13 @@ def instance_id(state_dir: Path | None) -> str:
     try:
         _write(path, made)
     except OSError as error:
-        log.warning("%s cannot be kept (%s): service.instance.id changes with every start",
+        log.warning("%s cannot be written (%s): service.instance.id changes with every start",
                     path, error.strerror)  # fmt: skip
     return made
 
 
 def _write(path: Path, text: str) -> None:
-    """Whole or not at all, readable by us alone."""
+    """Write a file atomically, readable by its owner only."""
     beside = path.with_name(f"{path.name}.{os.getpid()}.new")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:

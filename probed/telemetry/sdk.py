@@ -1,4 +1,4 @@
-"""What all of our OTLP has in common: the SDK's resource and the scope."""
+"""Common parts of all OTLP exports: resource and scope, as the SDK's types."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from probed.telemetry.conventions import SCHEMA_URL, SERVICE_VERSION
 
 
 def sdk_resource(attributes: Mapping[str, str]) -> Resource:
-    """The attributes as the SDK's resource, with those that name the SDK itself."""
+    """Return the attributes as the SDK's resource, with the attributes of the SDK itself."""
     sdk = {
         "telemetry.sdk.language": "python",
         "telemetry.sdk.name": "opentelemetry",

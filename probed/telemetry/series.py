@@ -1,8 +1,8 @@
-"""What a series is made of: labels, histograms, and the rows and families that hold them.
+"""Building blocks of series: labels, histograms, rows and families.
 
-A family is one metric; a row is what one check (or the daemon itself) has of it; a cell is one
-attribute set and its value. Labels are rendered once, when they are made. Values are plain numbers
-in slots: 10,000 checks have some 200,000 series.
+A family is one metric; a row holds the series of one check (or of the daemon) in it; a cell is one
+attribute set and its value. Labels are rendered once, on creation. Values are plain numbers in
+slots: 10,000 checks have some 200,000 series.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _SUFFIXES = {
     MetricType.COUNTER: ("", "_total", "_created"),
     MetricType.HISTOGRAM: ("", "_bucket", "_count", "_sum", "_created"),
 }
-_TAKEN = frozenset({label_name(CHECK), label_name(PROBE), "le"})
+_RESERVED = frozenset({label_name(CHECK), label_name(PROBE), "le"})
 
 
 class Labels:
-    """One attribute set, and its text as labels, each with a comma before it.
+    """One attribute set, and its text as labels, each preceded by a comma.
 
     >>> Labels((("error.type", "tls.expired"),)).text
     ',error_type="tls.expired"'
@@ -37,12 +37,14 @@ class Labels:
 
     __slots__ = ("pairs", "text")
 
-    def __init__(self, pairs: Iterable[tuple[str, str]], taken: Iterable[str] = _TAKEN) -> None:
+    def __init__(
+        self, pairs: Iterable[tuple[str, str]], reserved: Iterable[str] = _RESERVED
+    ) -> None:
         # A lone surrogate can be written in YAML, but neither as UTF-8 nor as protobuf.
         self.pairs: Pairs = tuple(
             (name, value.encode("utf-8", "replace").decode()) for name, value in pairs
         )
-        used = set(taken)
+        used = set(reserved)
         text = ""
         for name, value in self.pairs:
             label = distinct(label_name(name), used)
@@ -54,7 +56,7 @@ class Labels:
 
 
 def distinct(label: str, used: set[str]) -> str:
-    """The label, or with a number behind it where another attribute became the same label."""
+    """Return the label, with a number appended if another attribute has the same label."""
     found, number = label, 1
     while found in used:
         number += 1
@@ -65,11 +67,11 @@ def distinct(label: str, used: set[str]) -> str:
 
 NO_LABELS = Labels(())
 shared_labels = lru_cache(maxsize=8192)(Labels)
-"""Labels by their pairs, for those that many checks have in common."""
+"""Cache of labels that many checks share, by their pairs."""
 
 
 class Histogram:
-    """Counts by bucket, the last above the highest bound, and the last exemplar of each."""
+    """Counts by bucket, the last one above the highest bound, and the last exemplar of each."""
 
     __slots__ = ("counts", "exemplars", "total")
 
@@ -79,7 +81,7 @@ class Histogram:
         self.exemplars: list[Exemplar | None] | None = None
 
     def observe(self, bounds: Sequence[float], value: float) -> int:
-        """Count the value; returns its bucket."""
+        """Count a value and return the index of its bucket."""
         index = bisect_left(bounds, value)
         self.counts[index] += 1
         self.total += value
@@ -96,8 +98,8 @@ Cell: TypeAlias = "tuple[Labels, Value]"
 
 
 class Row(Protocol):
-    """What all rows have: their common labels, without a comma before the first; when their
-    counters began, in seconds since the epoch; and what the OTLP view last sent of them.
+    """Interface of all rows: their common labels, without a leading comma; the start of their
+    counters, in seconds since the epoch; and the labels that OTLP last sent, by metric.
     """
 
     labels: str
@@ -107,10 +109,10 @@ class Row(Protocol):
 
 
 class MetricFamily:
-    """One metric: how it is declared, its Prometheus name, and where its series stand.
+    """One metric: its declaration, its Prometheus name, and its series.
 
-    `rows` gives a copy that stays as it is while checks come and go. `fleeting` says that a row's
-    attribute sets may vanish. `names` are those that no other metric may have.
+    `rows` returns a copy that does not change while checks are added and removed. With `fleeting`
+    the attribute sets of a row may disappear. `names` are reserved for this metric.
     """
 
     __slots__ = ("bounds", "cells", "fleeting", "measure", "name", "names", "rows")
@@ -134,14 +136,14 @@ class MetricFamily:
 
 
 class CheckRow:
-    """All series of one check that do not depend on what its kind measures."""
+    """Series of one check that are independent of the measures of its kind."""
 
     __slots__ = ("bad", "created", "duration", "failures", "flapping", "generation", "info", "interval", "labels",
                  "last_run", "last_success", "measures", "name", "ok", "outcome", "pairs", "phase_times",
                  "phases", "probe", "sent", "success", "suppressed", "unconfirmed", "up", "warned")  # fmt: skip
 
     def __init__(self, name: str, probe: str, created: float, buckets: int) -> None:
-        common = Labels(((CHECK, name), (PROBE, probe)), taken=())
+        common = Labels(((CHECK, name), (PROBE, probe)), reserved=())
         self.labels = common.text[1:]
         self.pairs = common.pairs
         self.name = name
@@ -170,7 +172,7 @@ class CheckRow:
 
 
 class Point:
-    """One attribute set of a measure. A gauge's is seen while its generation is its check's."""
+    """One attribute set of a measure. A gauge is exported while its generation is that of its check."""
 
     __slots__ = ("generation", "labels", "value")
 
@@ -181,7 +183,7 @@ class Point:
 
 
 class MeasureRow:
-    """What one check has of one measure. `alone` is the point without attributes."""
+    """Series of one check for one measure. `alone` is the point without attributes."""
 
     __slots__ = (
         "alone",
@@ -208,7 +210,7 @@ class MeasureRow:
 
 
 class DaemonRow:
-    """The daemon's own series of one metric, by their pairs."""
+    """Series of one daemon metric, by their pairs."""
 
     __slots__ = ("created", "labels", "pairs", "sent", "values")
 

@@ -1,7 +1,8 @@
-"""What is exported, and where to: the configuration, then the standard `OTEL_*` variables.
+"""Export settings from the configuration and the standard `OTEL_*` variables.
 
-The configuration goes first, then a signal's own variable (`OTEL_EXPORTER_OTLP_TRACES_…`), then the
-general one. An empty variable counts as unset. Nothing is exported unless an endpoint is set.
+The configuration takes precedence over the variable of a signal (`OTEL_EXPORTER_OTLP_TRACES_…`),
+and that over the general one. An empty variable counts as unset. Nothing is exported without an
+endpoint.
 
 `OTEL_EXPORTER_OTLP_TIMEOUT` is in **seconds**, as in the Python SDK (the specification says
 milliseconds; opentelemetry-python issue 4044). `OTEL_METRIC_EXPORT_INTERVAL` and
@@ -32,7 +33,7 @@ METRICS_INTERVAL = 60.0
 FLUSH_INTERVAL = 1.0
 TIMEOUT = 10.0
 TRACE_RATIO = 0.05
-"""Of the healthy runs. All others are kept in any case."""
+"""Share of the healthy runs that are sampled. All other runs are sampled."""
 
 _PREFIX = "OTEL_EXPORTER_OTLP_"
 _ALWAYS = {"always_on": 1.0, "always_off": 0.0}
@@ -40,7 +41,7 @@ _ALWAYS = {"always_on": 1.0, "always_off": 0.0}
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """Where one signal goes. `timeout` is seconds for one request; paths are PEM files."""
+    """Destination of one signal. `timeout` is seconds for one request; paths are PEM files."""
 
     name: SignalName
     url: str
@@ -53,12 +54,12 @@ class Signal:
 
     @property
     def shown(self) -> str:
-        """The URL as it may be shown."""
+        """URL without secrets."""
         return redact_url(self.url)
 
     @property
     def tls(self) -> TlsOptions:
-        """As a probe's, and with a client certificate, which the standard variables can name."""
+        """TLS options, with the client certificate that the standard variables can name."""
         ca, certificate, key = (
             None if path is None else str(path) for path in (self.ca, self.certificate, self.key)
         )
@@ -67,7 +68,7 @@ class Signal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportSettings:
-    """Intervals are seconds. A signal that is None is not exported."""
+    """Settings of the export. Intervals are seconds. A signal that is None is not exported."""
 
     spool: Spool
     traces: Signal | None = None
@@ -82,7 +83,7 @@ class ExportSettings:
 
 
 def export_settings(telemetry: Telemetry, environ: Mapping[str, str]) -> ExportSettings:
-    """Raises ValueError, which names the variable and says what to write, never its secrets."""
+    """Return the settings. Raises ValueError, which names the variable and the remedy, but no secrets."""
     environment = _Environment(environ)
     disabled = environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
     interval = telemetry.metrics_interval
@@ -99,20 +100,20 @@ def export_settings(telemetry: Telemetry, environ: Mapping[str, str]) -> ExportS
 
 
 def sampled(trace_id: str, ratio: float) -> bool:
-    """Whether a trace is among that part of all traces: SDK's `TraceIdRatioBased`, by the id's last
-    64 bits, so that all who use the same ratio keep the same traces.
+    """Return whether a trace is sampled at this ratio, by the last 64 bits of its id, as in the SDK's
+    `TraceIdRatioBased`, so that all samplers with the same ratio sample the same traces.
     """
     return int(trace_id[16:], 16) < round(ratio * (1 << 64))
 
 
 class _Environment:
-    """Variables, an empty one being none."""
+    """Environment variables; an empty one counts as unset."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
 
     def get(self, *names: str) -> tuple[str, str] | None:
-        """Name and value of the first that is set."""
+        """Return name and value of the first variable that is set."""
         for name in names:
             value = self._environ.get(name, "").strip()
             if value:
@@ -144,7 +145,7 @@ def _signal(name: SignalName, otlp: Otlp, environment: _Environment) -> Signal |
     protocol = environment.of(name, "PROTOCOL")
     if protocol is not None and protocol[1] != "http/protobuf":
         raise ValueError(
-            f"{protocol[0]}: only http/protobuf is spoken; write http/protobuf, and the port of the "
+            f"{protocol[0]}: only http/protobuf is supported; write http/protobuf, and the port of the "
             "collector's HTTP receiver (4318) in the endpoint"
         )
     timeout = environment.of(name, "TIMEOUT")
@@ -163,9 +164,9 @@ def _signal(name: SignalName, otlp: Otlp, environment: _Environment) -> Signal |
 def _url(name: SignalName, otlp: Otlp, environment: _Environment) -> str | None:
     if otlp.endpoint is not None:
         return _endpoint("telemetry.otlp.endpoint", otlp.endpoint).rstrip("/") + f"/v1/{name}"
-    own = environment.get(f"{_PREFIX}{name.upper()}_ENDPOINT")
-    if own is not None:
-        return _endpoint(*own)
+    endpoint = environment.get(f"{_PREFIX}{name.upper()}_ENDPOINT")
+    if endpoint is not None:
+        return _endpoint(*endpoint)
     base = environment.get(_PREFIX + "ENDPOINT")
     return None if base is None else _endpoint(*base).rstrip("/") + f"/v1/{name}"
 
@@ -194,14 +195,14 @@ def _wanted(name: str, environment: _Environment) -> bool:
 
 
 def _headers(name: SignalName, otlp: Otlp, environment: _Environment) -> Mapping[str, SecretStr]:
-    """The configuration's headers over the environment's (`key=value,…`, values percent-encoded)."""
+    """Return the headers: the configuration overrides the variable (`key=value,…`, percent-encoded)."""
     headers: dict[str, SecretStr] = {}
     found = environment.of(name, "HEADERS")
     where = found[0] if found is not None else ""
     for item in filter(None, map(str.strip, found[1].split(",") if found is not None else ())):
         key, equals, value = item.partition("=")
         if not equals:
-            raise ValueError(f"{where}: write name=value, with a comma between two of them")
+            raise ValueError(f"{where}: write name=value, separated by commas")
         headers[_header(where, key.strip().lower(), unquote(value.strip()))] = SecretStr(
             unquote(value.strip())
         )
@@ -215,12 +216,12 @@ def _header(where: str, name: str, value: str) -> str:
     try:
         check_header(name, value)
     except ValueError:
-        raise ValueError(f"{where}: a header's name or value holds what cannot be sent") from None
+        raise ValueError(f"{where}: a header has a name or value with invalid characters") from None
     return name
 
 
 def _gzip(name: SignalName, otlp: Otlp, environment: _Environment) -> bool:
-    """Unlike the SDK's, ours is on unless it is turned off: every OTLP receiver must take it."""
+    """Return whether to compress. Unlike in the SDK the default is on: every OTLP receiver accepts gzip."""
     found = environment.of(name, "COMPRESSION")
     where, value = found if found is not None else ("", "gzip")
     if otlp.compression is not None:
@@ -235,9 +236,7 @@ def _path(found: tuple[str, str] | None) -> Path | None:
 
 
 def _sampler(environment: _Environment) -> float:
-    """The ratio of healthy runs that a standard sampler's name stands for. None of our runs has a
-    parent, so `parentbased_` changes nothing.
-    """
+    """Return the ratio of a standard sampler. Runs have no parent, so `parentbased_` changes nothing."""
     found = environment.get("OTEL_TRACES_SAMPLER")
     if found is None:
         return TRACE_RATIO

@@ -1,9 +1,10 @@
-"""Spans of a Result, built after the run with the ids that the run carried.
+"""Spans of a Result, built after the run with the ids of the run.
 
-The root is of kind CLIENT: its id went out in `traceparent`, so a traced peer's SERVER span is its
-child, and service graphs draw an edge for such a pair only. Phases are children of it with their
-real times: INTERNAL, or CLIENT with the attributes of its convention where the phase is a call. Success leaves the status unset, as do `degraded` and `unknown`; `failed` is ERROR
-with the reason as `error.type`. There are no span events.
+The root is a CLIENT span: its id was sent in `traceparent`, so the SERVER span of a traced peer is its
+child, and service graphs draw edges for such pairs only. Phases are child spans with their real times:
+INTERNAL, or CLIENT with the attributes of the convention if the phase is a call. `ok`, `degraded` and
+`unknown` leave the status unset; `failed` sets ERROR, with the reason as `error.type`. There are no
+span events.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
 
 FINDINGS = 10
-"""Findings that the root carries."""
+"""Maximum number of findings on the root span."""
 MESSAGE = 256
-"""Characters of each of their messages."""
+"""Maximum number of characters of a message."""
 
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _UNSET = Status(StatusCode.UNSET)
@@ -35,7 +36,7 @@ _MASK = (1 << 64) - 1
 
 
 def count_spans(result: Result) -> int:
-    """How many spans `Spans.of` will make of it."""
+    """Return the number of spans that `Spans.of` will build."""
     count = 0
     attempt: Result | None = result
     while attempt is not None:
@@ -46,21 +47,21 @@ def count_spans(result: Result) -> int:
 
 
 def encode_spans(spans: Sequence[ReadableSpan]) -> bytes:
-    """An ExportTraceServiceRequest. Costs some 25 us a span."""
+    """Return an ExportTraceServiceRequest. Costs some 25 us per span."""
     return bytes(sdk_encode(spans).SerializeToString())
 
 
 class Spans:
-    """Makes spans of Results, all of one resource."""
+    """Builder of the spans of Results, for one resource."""
 
     def __init__(self, resource: Resource) -> None:
         self._resource = resource
         self._scope = scope(resource)
 
     def of(self, result: Result) -> list[ReadableSpan]:
-        """The spans of the run and of the attempts before it, those that are kept.
+        """Return the spans of the sampled attempts of a run.
 
-        An attempt has a trace of its own; a confirmation links to the run that it confirms.
+        Each attempt has its own trace; a confirmation links to the attempt that it confirms.
         """
         spans = self._attempt(result) if result.sampled else []
         if result.previous is not None:
@@ -88,33 +89,38 @@ class Spans:
             )
         ]
         for index, phase in enumerate(result.phases, 1):
-            # From the root's id, so that the same run sent twice has the same spans.
+            # Derived from the root's id, so that a run that is sent twice has the same spans.
             span_id = (root_id + index * _GOLDEN) & _MASK or 1
-            began = start + phase.start_s
-            attributes = _called(phase) | {names.PHASE: _text(phase.name), names.CHECK: check}
-            if phase.error is not None:
-                attributes[names.ERROR_TYPE] = str(phase.error)
-            if phase.skipped:
-                attributes[names.SKIPPED] = True
-            spans.append(
-                ReadableSpan(
-                    name=_name(phase),
-                    context=SpanContext(trace_id, span_id, is_remote=False, trace_flags=_SAMPLED),
-                    parent=root,
-                    kind=SpanKind.CLIENT if phase.call else SpanKind.INTERNAL,
-                    resource=self._resource,
-                    attributes=attributes,
-                    status=_UNSET if phase.error is None else Status(StatusCode.ERROR),
-                    start_time=nanoseconds(began),
-                    end_time=nanoseconds(began + phase.duration_s),
-                    instrumentation_scope=self._scope,
-                )
-            )
+            context = SpanContext(trace_id, span_id, is_remote=False, trace_flags=_SAMPLED)
+            spans.append(self._phase(phase, context, root, start, check))
         return spans
+
+    def _phase(
+        self, phase: Phase, context: SpanContext, root: SpanContext, start: float, check: str
+    ) -> ReadableSpan:
+        """Return the span of a phase; `start` is that of the run."""
+        attributes = _called(phase) | {names.PHASE: _text(phase.name), names.CHECK: check}
+        if phase.error is not None:
+            attributes[names.ERROR_TYPE] = str(phase.error)
+        if phase.skipped:
+            attributes[names.SKIPPED] = True
+        began = start + phase.start_s
+        return ReadableSpan(
+            name=_name(phase),
+            context=context,
+            parent=root,
+            kind=SpanKind.CLIENT if phase.call else SpanKind.INTERNAL,
+            resource=self._resource,
+            attributes=attributes,
+            status=_UNSET if phase.error is None else Status(StatusCode.ERROR),
+            start_time=nanoseconds(began),
+            end_time=nanoseconds(began + phase.duration_s),
+            instrumentation_scope=self._scope,
+        )
 
 
 def _name(phase: Phase) -> str:
-    """Of a database call the convention's `{db.operation.name} {target}`, else the phase's own."""
+    """Return `{db.operation.name} {target}` for a database call, as its convention says, else the phase."""
     operation = phase.call.get(names.DB_OPERATION_NAME)
     if operation is None:
         return _text(phase.name)
@@ -134,7 +140,7 @@ def _called(phase: Phase) -> dict[str, str | bool | int | float]:
 
 
 def _text(text: str) -> str:
-    """What a person wrote in the configuration, as protobuf can hold it: no lone surrogates."""
+    """Return text without lone surrogates, which protobuf cannot encode."""
     return text.encode("utf-8", "replace").decode()
 
 

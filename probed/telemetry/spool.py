@@ -1,14 +1,14 @@
-"""What waits to be sent: on disk in the state directory, in memory where there is none.
+"""Spool of requests: on disk in the state directory, in memory without one.
 
-Three lanes: `fail` has the traces that tell of trouble, `ok` those of healthy runs, `metrics` the
-board's points. Each is a queue with a limit of its own, so that a flood in one takes no room of the
-others; where there is no room the oldest goes, and is counted. Once `Queue.put` has returned, what
-was put survives a kill and, as far as the disk keeps its word, a loss of power. It is sent at least
-once.
+There are three lanes: `fail` has the traces of runs that were not ok, `ok` those of healthy runs,
+`metrics` the points of the board. Each is a queue with its own limit, so a flood in one lane takes
+no space from the others; when a lane is full, the oldest request is dropped and counted. After
+`Queue.put` has returned, its requests survive a kill and, if the disk honours fsync, a power loss.
+Delivery is at least once.
 
-The disk is touched in one thread, so the event loop never waits for it. Where it fails, what comes
-is kept in memory, and goes to disk with the next `put` that succeeds. The directory is locked: a
-second daemon keeps its own in memory until the first has ended.
+Disk access happens in one thread, so the event loop never waits for it. If the disk fails, requests
+stay in memory and are written with the next `put` that succeeds. The directory is locked: a second
+daemon uses memory until the first one has ended.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -29,6 +28,7 @@ from probed.clock import Clock
 from probed.config.model import Spool as Limits
 from probed.telemetry.daemon_metrics import DaemonMetrics
 from probed.telemetry.settings import SignalName
+from probed.telemetry.spool_memory import Memory
 from probed.telemetry.spool_records import Encoded
 from probed.telemetry.spool_segments import Segments
 
@@ -38,71 +38,16 @@ T = TypeVar("T")
 FAIL, OK, METRICS = LANES = ("fail", "ok", "metrics")
 SIGNALS: Mapping[str, SignalName] = {FAIL: "traces", OK: "traces", METRICS: "metrics"}
 MEMORY = {FAIL: 6 << 20, OK: 2 << 20, METRICS: 8 << 20}
-"""Bytes that wait in memory where they cannot wait on disk: 8 MiB of each signal."""
+"""Limits in bytes of the lanes in memory: 8 MiB for each signal."""
 METRICS_AGE = 7200.0
-"""Seconds after which metrics are of no use: few backends take older ones."""
+"""Seconds after which metrics are dropped: few backends accept older ones."""
 RETRY = 60.0
-"""Seconds between attempts to use a directory that could not be used."""
+"""Seconds between attempts to open a directory that could not be used."""
 DIRECTORY, LOCK = "spool", "lock"
 
 
-class Memory:
-    """What waits in memory, oldest first. A request that is dropped while it is held counts as
-    dropped when it is let go, unless it was sent.
-    """
-
-    def __init__(self, limit: int, lose: Callable[[int, str], None]) -> None:
-        self.requests: deque[Encoded] = deque()
-        self.limit = limit
-        self.size = 0
-        self.held: Encoded | None = None
-        self._orphan: Encoded | None = None
-        self._lose = lose
-
-    def put(self, requests: Sequence[Encoded]) -> None:
-        self.requests += requests
-        self.size += sum(request.size for request in requests)
-        while self.size > self.limit:
-            self.drop("queue_full")
-
-    def pop(self) -> Encoded:
-        request = self.requests.popleft()
-        self.size -= request.size
-        return request
-
-    def drop(self, why: str) -> None:
-        request = self.pop()
-        if request is self.held:
-            self._orphan = request
-        else:
-            self._lose(request.items, why)
-
-    def head(self, since: float) -> Encoded | None:
-        """Hold the oldest request that is not from before `since`; those before are dropped."""
-        self.release()
-        while self.requests and self.requests[0].at < since:
-            self.drop("too_old")
-        self.held = self.requests[0] if self.requests else None
-        return self.held
-
-    def sent(self) -> None:
-        if self.held is not None and self.requests and self.requests[0] is self.held:
-            self.pop()
-        self.held = self._orphan = None
-
-    def release(self) -> None:
-        if self._orphan is not None:
-            self._lose(self._orphan.items, "queue_full")
-        self.held = self._orphan = None
-
-    def clear(self) -> None:
-        self.requests.clear()
-        self.size = 0
-        self.held = None
-
-
 class Queue:
-    """One lane's requests. Methods that are coroutines may wait for the disk."""
+    """Queue of one lane. Coroutine methods may wait for the disk."""
 
     def __init__(self, lane: str, spool: Spool, limit: int, age: float) -> None:
         self.lane = lane
@@ -117,20 +62,20 @@ class Queue:
 
     @property
     def size(self) -> int:
-        """Bytes that wait."""
+        """Bytes in the queue."""
         return self._memory.size + (0 if self.disk is None else self.disk.size)
 
-    def seen(self) -> tuple[float, float, float]:
-        """Bytes that wait, room for them, and how many seconds the oldest has waited."""
+    def status(self) -> tuple[float, float, float]:
+        """Return the bytes in the queue, its limit, and the age of the oldest request in seconds."""
         disk, memory = self.disk, self._memory
         oldest = None if disk is None else disk.oldest
         if oldest is None and memory.requests:
             oldest = memory.requests[0].at
-        room = memory.limit if disk is None or self._failing else disk.limit
-        return self.size, room, 0.0 if oldest is None else max(0.0, self._spool.now() - oldest)
+        limit = memory.limit if disk is None or self._failing else disk.limit
+        return self.size, limit, 0.0 if oldest is None else max(0.0, self._spool.now() - oldest)
 
     async def put(self, requests: Sequence[Encoded], *, lasting: bool = True) -> None:
-        """Queue them; on disk, together with what waits in memory, unless `lasting` is false."""
+        """Queue requests: on disk, with those in memory, unless `lasting` is false."""
         with anyio.CancelScope(shield=True):
             if lasting:
                 await self._spool.open()
@@ -139,7 +84,7 @@ class Queue:
                     self._memory.put(requests)
 
     async def spill(self) -> None:
-        """Put on disk what waits in memory."""
+        """Write the requests in memory to disk."""
         if self._memory.requests:
             await self.put(())
 
@@ -162,17 +107,17 @@ class Queue:
             if not self._failing:
                 self._failing = True
                 self._spool.daemon_metrics.spool_failed(self.lane)
-                log.warning("spool: lane %s cannot be written (%s); it is kept in memory for now",
+                log.warning("spool: lane %s cannot be written (%s); using memory for now",
                             self.lane, error.strerror)  # fmt: skip
             return False
         if self._failing:
             self._failing = False
-            log.info("spool: lane %s is written again", self.lane)
+            log.info("spool: writing lane %s to disk again", self.lane)
         memory.clear()
         return True
 
     async def head(self) -> Encoded | None:
-        """The oldest request; the same one until `sent` is called or there is no room for it."""
+        """Return the oldest request; the same one until `sent` is called or it is dropped."""
         found = None
         with anyio.CancelScope(shield=True):
             async with self._using:
@@ -185,7 +130,7 @@ class Queue:
         return found
 
     async def sent(self) -> None:
-        """The request that `head` gave is done with."""
+        """Remove the request that `head` returned."""
         with anyio.CancelScope(shield=True):
             async with self._using:
                 if self._memory.held is not None or self.disk is None:
@@ -194,6 +139,7 @@ class Queue:
                     await self._in_thread(self.disk.sent)
 
     async def resize(self, limit: int, age: float) -> None:
+        """Change the limit, in bytes, and the maximum age, in seconds."""
         async with self._using:
             before, disk = self.limit, self.disk
             self.limit, self.age = limit, age
@@ -201,7 +147,7 @@ class Queue:
                 await self._in_thread(lambda: disk.resize(limit))
 
     async def close(self) -> int:
-        """What cannot be put on disk is dropped; returns how many items that was."""
+        """Write the rest to disk. Return how many items were dropped because that failed."""
         async with self._using:
             memory = self._memory
             memory.release()
@@ -221,10 +167,10 @@ class Queue:
         try:
             return await self._spool.in_thread(call)
         finally:
-            self.take_lost(disk)
+            self.count_lost(disk)
 
-    def take_lost(self, disk: Segments) -> None:
-        """Count what the disk's part has dropped."""
+    def count_lost(self, disk: Segments) -> None:
+        """Count the items that the segments have dropped."""
         lost, disk.lost = disk.lost, []
         for items, why in lost:
             self._lose(items, why)
@@ -234,7 +180,7 @@ class Queue:
 
 
 class Spool:
-    """The queues, in `state_dir/spool` or, where that is None or cannot be used, in memory."""
+    """Queues of all lanes, in `state_dir/spool`, or in memory if that is None or cannot be used."""
 
     def __init__(
         self, state_dir: Path | None, limits: Limits, daemon_metrics: DaemonMetrics, clock: Clock
@@ -250,61 +196,63 @@ class Spool:
         self._opening = anyio.Lock()
         self._lock: int | None = None
         self._due = float("-inf")
-        self._told = False
-        daemon_metrics.spool = lambda: {lane: queue.seen() for lane, queue in self.queues.items()}
+        self._warned = False
+        daemon_metrics.spool = lambda: {lane: queue.status() for lane, queue in self.queues.items()}
 
     def now(self) -> float:
-        """Seconds since the epoch on a clock that does not jump: a wall clock that is set right must
-        not make all that waits too old.
+        """Return seconds since the epoch on a clock that does not jump: correcting the wall clock must
+        not expire requests.
         """
         return self._clock.monotonic() + self._ahead
 
     async def in_thread(self, call: Callable[[], T]) -> T:
+        """Run a function in the spool's thread."""
         return await anyio.to_thread.run_sync(call, limiter=self._thread)
 
     async def open(self) -> None:
-        """Use the directory, if it can be; otherwise it is tried again after a while."""
+        """Open the directory, or try again after `RETRY`."""
         directory = self._directory
-        if self._lock is not None or (directory is None and self._told):
+        if self._lock is not None or (directory is None and self._warned):
             return
         async with self._opening:
             if self._lock is not None or self._clock.monotonic() < self._due:
                 return
             self._due = self._clock.monotonic() + RETRY
             if directory is None:
-                self._told = True
-                log.info("no state directory: telemetry that cannot be sent waits in memory only")
+                self._warned = True
+                log.info("no state directory: unsent telemetry is stored in memory only")
                 return
             limits = {lane: queue.limit for lane, queue in self.queues.items()}
             try:
                 with anyio.CancelScope(shield=True):
                     self._lock, lanes = await self.in_thread(lambda: _open(directory, limits))
             except OSError as error:
-                if not self._told:
-                    held = isinstance(error, BlockingIOError)
+                if not self._warned:
+                    locked = isinstance(error, BlockingIOError)
                     log.warning(
-                        "spool: %s %s; telemetry that cannot be sent waits in memory only", directory,
-                        "is in use by another probed" if held
+                        "spool: %s %s; unsent telemetry is stored in memory only", directory,
+                        "is in use by another probed" if locked
                         else f"cannot be used ({error.strerror})",
                     )  # fmt: skip
-                self._told = True
+                self._warned = True
                 return
-            if self._told:
-                log.info("spool: %s is used now", directory)
+            if self._warned:
+                log.info("spool: using %s now", directory)
             for lane, disk in lanes.items():
                 self.queues[lane].disk = disk
-                self.queues[lane].take_lost(disk)
+                self.queues[lane].count_lost(disk)
 
     async def resize(self, limits: Limits) -> None:
+        """Change the limits of all lanes."""
         for lane, (limit, age) in _rules(limits).items():
             await self.queues[lane].resize(limit, age)
 
     async def close(self) -> None:
-        """Leave to the next life what is left, and let go of the directory."""
+        """Write the rest to disk for the next process, and unlock the directory."""
         for queue in self.queues.values():
             left = await queue.close()
             if left:
-                log.warning("%s: %d items could not be handed over at the end", queue.lane, left)
+                log.warning("spool: lane %s dropped %d items at shutdown", queue.lane, left)
         lock, self._lock = self._lock, None
         self._due = float("-inf")
         if lock is not None:
@@ -312,7 +260,7 @@ class Spool:
 
 
 def _rules(limits: Limits) -> Mapping[str, tuple[int, float]]:
-    """Bytes and seconds by lane."""
+    """Return the limit in bytes and the maximum age in seconds, by lane."""
     return {
         FAIL: (limits.fail, limits.age),
         OK: (limits.ok, limits.age),
@@ -321,8 +269,8 @@ def _rules(limits: Limits) -> Mapping[str, tuple[int, float]]:
 
 
 def _open(directory: Path, limits: Mapping[str, int]) -> tuple[int, dict[str, Segments]]:
-    """The locked file and the lanes' parts on disk. Raises OSError, BlockingIOError if another
-    process has it.
+    """Lock the directory and return the lock's descriptor and the segments by lane. Raises OSError;
+    BlockingIOError if another process has locked it.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT, 0o600)

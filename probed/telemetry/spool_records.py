@@ -1,11 +1,11 @@
-"""How the spool stands on disk: segments of records, each one encoded OTLP request.
+"""Format of the spool on disk: segments of records, each one encoded OTLP request.
 
-A segment begins with `SEGMENT`, whose digits are the version of the format. A record is
+A segment starts with `SEGMENT`, whose digits are the version of the format. A record is
 
     magic (4)  crc32 (4)  kind (1)  coding (1)  zero (2)  items (4)  length (4)  ms (8)  payload
 
-big-endian; the checksum is of all that follows it, `ms` milliseconds since the epoch. The magic holds
-bytes that no UTF-8 text has, so that no text of a peer in a payload is taken for a record.
+big-endian; the checksum covers all that follows it, `ms` is milliseconds since the epoch. The magic
+has bytes that are invalid in UTF-8, so text of a peer in a payload is never mistaken for a record.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from probed.telemetry.settings import SignalName
 FAMILY = b"probed-spool/"
 SEGMENT = FAMILY + b"1\n\n"
 RECORD_LIMIT = 4 << 20
-"""Bytes of a payload: what gRPC receivers take by default."""
+"""Maximum bytes of a payload: the default limit of gRPC receivers."""
 ITEM_LIMIT = 1 << 16
-"""Items that a damaged record's head is believed to have held."""
+"""Maximum number of items that a corrupt record is counted as."""
 TRIES = 100
-"""Magics of one damaged segment that are looked at: a disk's noise is no reason to work for ever."""
+"""Maximum number of magics that are tried in a corrupt segment, to bound the work."""
 
 _MAGIC = b"\xff\xfePR"
 _HEAD = struct.Struct(">4sIBB2xIIQ")
 HEAD = _HEAD.size
 _CHECKED = 8
-"""Where what the checksum covers begins."""
+"""Offset of the first byte that the checksum covers."""
 _KINDS: dict[SignalName, int] = {"traces": 1, "metrics": 2}
 _SIGNALS = {number: signal for signal, number in _KINDS.items()}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Encoded:
-    """One request: its body, how many spans or points it holds, and when it was made (seconds)."""
+    """One encoded request: body, number of spans or points, and creation time (seconds since the epoch)."""
 
     signal: SignalName
     body: bytes
@@ -48,12 +48,12 @@ class Encoded:
 
     @property
     def size(self) -> int:
-        """Bytes that it takes in the spool."""
+        """Bytes in the spool."""
         return HEAD + len(self.body)
 
 
 def pack(request: Encoded) -> bytes:
-    """The request as a record."""
+    """Return the request as a record."""
     rest = struct.pack(
         ">BB2xIIQ", _KINDS[request.signal], request.gzip, request.items, len(request.body),
         max(0, round(request.at * 1000)),
@@ -64,9 +64,8 @@ def pack(request: Encoded) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The next whole record of a segment, and where it ends; None and the segment's end if there is
-    none. `lost` items were passed over on the way: what damage held cannot be known, so it counts
-    for what its head says, or for one.
+    """Next whole record of a segment and its end; None and the end of the segment if there is none.
+    `lost` items were skipped: a corrupt record counts as many items as its head says, or as one.
     """
 
     request: Encoded | None
@@ -75,14 +74,14 @@ class Found:
 
 
 def version(head: bytes) -> int | None:
-    """The version of a segment's format by its first bytes; None if it is damaged or torn."""
+    """Return the version of a segment's format from its first bytes; None if they are corrupt."""
     digits, line, _ = head.removeprefix(FAMILY).partition(b"\n")
     known = head.startswith(FAMILY) and line and digits.isdigit()
     return int(digits) if known else None
 
 
 def read(descriptor: int, offset: int, end: int) -> Found:
-    """The first whole record from `offset` on. Raises OSError."""
+    """Return the first whole record at or after `offset`. Raises OSError."""
     if offset >= end:
         return Found(None, end)
     found = _at(descriptor, offset, end)
@@ -104,7 +103,7 @@ def read(descriptor: int, offset: int, end: int) -> Found:
 
 
 def _at(descriptor: int, offset: int, end: int) -> Found | int:
-    """The record that stands there, or the number of items that are lost with it."""
+    """Return the record at `offset`, or the number of items that are lost with it."""
     head = os.pread(descriptor, HEAD, offset) if offset + HEAD <= end else b""
     if len(head) < HEAD:
         return 1
@@ -124,7 +123,7 @@ def _at(descriptor: int, offset: int, end: int) -> Found | int:
 
 
 def _is_torn(descriptor: int, offset: int, end: int) -> bool:
-    """Whether a record begins there whose end was never written: it was not promised to anybody."""
+    """Return whether a record starts at `offset` whose end was never written, so `put` never returned."""
     head = os.pread(descriptor, min(HEAD, end - offset), offset)
     if len(head) < HEAD:
         return head.startswith(_MAGIC[: len(head)])
@@ -132,7 +131,7 @@ def _is_torn(descriptor: int, offset: int, end: int) -> bool:
 
 
 def walk(descriptor: int, offset: int, end: int) -> Iterator[Found]:
-    """All that is left of a segment."""
+    """Yield the records from `offset` to the end of a segment."""
     while offset < end:
         found = read(descriptor, offset, end)
         yield found
@@ -140,7 +139,7 @@ def walk(descriptor: int, offset: int, end: int) -> Iterator[Found]:
 
 
 def first_time(descriptor: int) -> float | None:
-    """When the first record of a segment was made, by its head alone."""
+    """Return the creation time of the first record of a segment, from its head."""
     head = os.pread(descriptor, HEAD, len(SEGMENT))
     if len(head) < HEAD or not head.startswith(_MAGIC):
         return None

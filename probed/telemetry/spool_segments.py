@@ -1,9 +1,9 @@
-"""One lane of the spool on disk. All of it blocks: it is called in the spool's one thread.
+"""One lane of the spool on disk. All functions block; they run in the spool's thread.
 
-Segments are files with growing numbers. Records are appended to the last one, never to one of a
-previous life, whose end may be torn; they are read from the first one, which is deleted when all of
-it was sent. `cursor` says how far the first one was sent; where it is lost or old, some requests
-are sent again.
+Segments are files with increasing numbers. Records are appended to the last segment, but never to
+one of an earlier process, whose end may be torn. They are read from the first segment, which is
+deleted when all its records were sent. `cursor` holds the position in the first segment; if it is
+lost or old, some requests are sent again.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 
 
 class _Segment:
-    """`size` bytes of it hold whole batches; up to `offset` all was sent."""
+    """One file. Its first `size` bytes hold whole batches; everything before `offset` was sent."""
 
     __slots__ = ("first", "number", "offset", "path", "size")
 
@@ -54,10 +54,10 @@ class _Segment:
 
 
 class Segments:
-    """A queue of requests in files. `lost` collects how many items were dropped, and why.
+    """Queue of requests in files. `lost` collects the numbers of dropped items, with reasons.
 
-    `head` gives the oldest request and holds it; `sent` lets it go. A held request whose segment is
-    dropped meanwhile counts as dropped at the next `head`, unless it was sent.
+    `head` returns the oldest request and `sent` removes it. If its segment is dropped in between, it
+    counts as dropped at the next `head`, unless it was sent.
     """
 
     def __init__(self, directory: Path, limit: int) -> None:
@@ -74,7 +74,7 @@ class Segments:
             int(match[1]) for p in directory.iterdir() if (match := _NAME.fullmatch(p.name))
         )
         seen = self._cursor()
-        # A number is not used again while the cursor may still mean the segment that had it.
+        # Do not reuse a number that the cursor may still refer to.
         self._next = max([*numbers, *seen[:1]], default=0) + 1
         for number in numbers:
             self._find(number)
@@ -86,12 +86,12 @@ class Segments:
 
     @property
     def size(self) -> int:
-        """Bytes that wait."""
+        """Bytes in the queue."""
         return sum(segment.size - segment.offset for segment in tuple(self._segments))
 
     @property
     def oldest(self) -> float | None:
-        """When what waits longest was made, in seconds since the epoch; None while nothing waits."""
+        """Time of the oldest request, in seconds since the epoch; None if the queue is empty."""
         held = self._held
         if held is not None:
             return held[0].at
@@ -99,7 +99,7 @@ class Segments:
         return next((first for first in waiting if first is not None), None)
 
     def append(self, requests: Sequence[Encoded]) -> None:
-        """Put the requests on disk, all or none. Raises OSError: then none of them is there."""
+        """Write the requests to disk, all or none. Raises OSError if none were written."""
         fitting = [request for request in requests if len(request.body) <= RECORD_LIMIT]
         self._lose(sum(r.items for r in requests if len(r.body) > RECORD_LIMIT), "too_large")
         size = len(SEGMENT) + sum(request.size for request in fitting)
@@ -117,7 +117,7 @@ class Segments:
             _write(descriptor, b"".join(map(pack, fitting)))
             os.fdatasync(descriptor)
         except OSError:
-            # What is there of the batch must not be read: it is kept elsewhere and comes again.
+            # Remove a partial batch: the caller keeps it and writes it again.
             with suppress(OSError):
                 os.ftruncate(descriptor, segment.size)
             self._end()
@@ -130,7 +130,7 @@ class Segments:
             segment.first = fitting[0].at
 
     def head(self, since: float) -> Encoded | None:
-        """The oldest request that is not from before `since`; those before are dropped."""
+        """Return the oldest request made since `since`; drop older ones."""
         if self._orphan is not None:
             self._lose(self._orphan.items, "queue_full")
             self._orphan = None
@@ -152,13 +152,13 @@ class Segments:
         return None
 
     def hold(self, request: Encoded) -> None:
-        """The only request that there is, which was in memory before, is held."""
+        """Mark the only request, which was in memory until now, as the one being sent."""
         found = self.head(0.0)
         if found is None or found.body != request.body:
             self._held = None
 
     def sent(self) -> None:
-        """What `head` gave was sent."""
+        """Remove the request that `head` returned."""
         held, self._held, self._orphan = self._held, None, None
         if held is None:
             return
@@ -167,14 +167,15 @@ class Segments:
         if segment.offset >= segment.size and not self._is_writing(segment):
             self._remove(segment)
         else:
-            self._keep_cursor(segment)
+            self._write_cursor(segment)
 
     def resize(self, limit: int) -> None:
+        """Change the limit, in bytes."""
         self.limit = limit
         self._make_room(0)
 
     def close(self) -> None:
-        """End the segment; what was sent in full is deleted."""
+        """Close the segment, and delete segments that were sent completely."""
         self._held = None
         if self._orphan is not None:
             self._lose(self._orphan.items, "queue_full")
@@ -193,7 +194,7 @@ class Segments:
             while segment.offset < segment.size:
                 found = read(descriptor, segment.offset, segment.size)
                 if found.lost:
-                    log.warning("spool: %s is damaged; %d items or more are lost",
+                    log.warning("spool: %s is corrupt; lost at least %d items",
                                 segment.path.name, found.lost)  # fmt: skip
                     self._lose(found.lost, "corrupt")
                 if found.request is None or found.request.at < since:
@@ -207,12 +208,12 @@ class Segments:
         finally:
             os.close(descriptor)
             if segment.offset != began:
-                # What was passed over was counted, and need not be in the next life.
-                self._keep_cursor(segment)
+                # Skipped records were counted; the next process must not count them again.
+                self._write_cursor(segment)
 
     def _leave(self, segment: _Segment, error: OSError) -> None:
-        """A segment that cannot be read now stays where it is, for the next life."""
-        log.warning("spool: %s cannot be read (%s) and is left out", segment.path, error.strerror)
+        """Skip a segment that cannot be read; it stays on disk for the next process."""
+        log.warning("spool: %s cannot be read (%s); skipping it", segment.path, error.strerror)
         if self._is_writing(segment):
             self._end()
         self._segments.popleft()
@@ -230,26 +231,26 @@ class Segments:
             finally:
                 os.close(descriptor)
         except OSError as error:
-            log.warning("spool: %s cannot be read (%s); it is left alone", segment.path,
+            log.warning("spool: %s cannot be read (%s); leaving it in place", segment.path,
                         error.strerror)  # fmt: skip
             return
         if known not in {None, 1}:
-            log.warning("spool: %s has format %d, which this version does not know; it is left alone",
+            log.warning("spool: %s has unknown format %d; leaving it in place",
                         segment.path, known)  # fmt: skip
             return
         segment.offset = min(segment.offset, segment.size)
         self._segments.append(segment)
 
     def _cursor(self) -> list[int]:
-        """Segment and offset up to which the previous life had sent; empty if that is not known."""
+        """Return segment and offset up to which the previous process sent; empty if unknown."""
         try:
             match = _CURSOR.fullmatch((self._directory / CURSOR).read_bytes()[:64])
         except OSError:
             return []
         return [] if match is None else [int(number) for number in match.groups()]
 
-    def _keep_cursor(self, segment: _Segment) -> None:
-        """Not synced: where it is lost with the power, some requests are sent again."""
+    def _write_cursor(self, segment: _Segment) -> None:
+        """Write the cursor, without fsync: after a power loss, some requests are sent again."""
         beside = self._directory / (CURSOR + ".new")
         with suppress(OSError):
             beside.write_bytes(b"probed-cursor/1 %d %d\n" % (segment.number, segment.offset))
@@ -276,7 +277,7 @@ class Segments:
         return self._descriptor is not None and segment is self._segments[-1]
 
     def _is_done(self) -> bool:
-        """Whether the segment that is written is long enough, or was deleted under our hands."""
+        """Return whether the segment that is written is full, or its file was deleted."""
         assert self._descriptor is not None
         enough = min(SEGMENT_BYTES, self.limit // 4)
         return self._segments[-1].size >= enough or not os.fstat(self._descriptor).st_nlink
@@ -288,7 +289,7 @@ class Segments:
                 os.close(descriptor)
 
     def _make_room(self, size: int) -> None:
-        """Drop the oldest segments until that many bytes more fit."""
+        """Drop the oldest segments until `size` more bytes fit."""
         while self._segments and size + sum(s.size for s in self._segments) > self.limit:
             segment = self._segments[0]
             if self._is_writing(segment):

@@ -18,7 +18,7 @@ class TelemetrySubscriber:
         board, name = self._board, event.check.name
         match event:
             case Recorded():
-                self._pipeline.take(event.result)
+                self._pipeline.record(event.result)
                 board.judge(name, event.state)
             case Suppressed():
                 board.suppress(name, active=True)

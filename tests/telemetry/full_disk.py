@@ -56,7 +56,7 @@ async def fill_up(root: Path) -> None:
     for _ in range(40):
         await queue.put([request(next(numbers))])
     assert errors[("lane", "fail"),] == 1, errors
-    size, room, _ = queue.seen()
+    size, room, _ = queue.status()
     assert room == 6 << 20, "in memory for now, and said so"
     assert size == 40 * 20_034, size
     assert len(LOGGED) == 1, LOGGED
@@ -66,8 +66,8 @@ async def fill_up(root: Path) -> None:
     for _ in range(20):
         await queue.put([request(next(numbers))])
     assert errors[("lane", "fail"),] == 1, errors
-    assert queue.seen()[1] == 128 << 20, "on disk again"
-    assert LOGGED[1:] == ["spool: lane fail is written again"], LOGGED
+    assert queue.status()[1] == 128 << 20, "on disk again"
+    assert LOGGED[1:] == ["spool: writing lane fail to disk again"], LOGGED
     await spool.close()
 
     spool, daemon_metrics = make(root)
@@ -91,7 +91,7 @@ async def read_only(root: Path) -> None:
     await remount(root, "rw")
     spool._due = 0.0
     await queue.put([request(3)])
-    assert LOGGED[1:] == [f"spool: {root}/spool is used now"], LOGGED
+    assert LOGGED[1:] == [f"spool: using {root}/spool now"], LOGGED
     assert await drain(queue) == [1, 2, 3]
     await spool.close()
 

@@ -52,10 +52,10 @@ def test_a_check_is_described_once(check: MakeCheck, board: Board, samples: Read
 def test_a_run_that_is_not_ok_counts_by_its_reason_and_nowhere_else(
     board: Board, result: MakeResult, samples: Read
 ) -> None:
-    board.take(result(Outcome.FAILED))
-    board.take(result(Outcome.FAILED))
-    board.take(result(Outcome.DEGRADED, reason="http.slow"))
-    board.take(result())
+    board.record(result(Outcome.FAILED))
+    board.record(result(Outcome.FAILED))
+    board.record(result(Outcome.DEGRADED, reason="http.slow"))
+    board.record(result())
     seen = samples()
     runs = {
         (s.labels["probed_outcome"], s.labels.get("error_type")): s.value
@@ -76,8 +76,8 @@ def test_a_run_that_is_not_ok_counts_by_its_reason_and_nowhere_else(
 def test_success_and_outcome_are_those_of_the_last_run(
     board: Board, result: MakeResult, samples: Read, outcome: Outcome, success: float | None
 ) -> None:
-    board.take(result())
-    board.take(result(outcome))
+    board.record(result())
+    board.record(result(outcome))
     seen = samples()
     assert seen("probed_check_success") == success
     hot = seen.of("probed_check_outcome", "probed_outcome")
@@ -121,7 +121,7 @@ def test_durations_fall_into_buckets_that_include_their_bound(
     board: Board, result: MakeResult, samples: Read
 ) -> None:
     for seconds in (0.005, 0.0051, 30.0, 31.0):
-        board.take(result(duration_s=seconds))
+        board.record(result(duration_s=seconds))
     seen = samples()
     buckets = seen.of("probed_check_duration_seconds_bucket", "le")
     assert (buckets["0.005"], buckets["0.01"], buckets["30.0"], buckets["+Inf"]) == (1, 2, 3, 4)
@@ -131,9 +131,9 @@ def test_durations_fall_into_buckets_that_include_their_bound(
 def test_each_bucket_keeps_the_last_exemplar_of_a_kept_run(
     board: Board, result: MakeResult, samples: Read
 ) -> None:
-    board.take(result(trace_id="a" * 32))
-    board.take(result(trace_id="b" * 32))
-    board.take(result(trace_id="c" * 32, sampled=False))
+    board.record(result(trace_id="a" * 32))
+    board.record(result(trace_id="b" * 32))
+    board.record(result(trace_id="c" * 32, sampled=False))
     exemplars = [s.exemplar for s in samples().all if s.exemplar is not None]
     assert [(e.labels, e.value, float(e.timestamp)) for e in exemplars] == [
         (
@@ -147,8 +147,8 @@ def test_each_bucket_keeps_the_last_exemplar_of_a_kept_run(
 def test_phases_are_those_of_the_last_run_and_repeated_ones_are_summed(
     board: Board, result: MakeResult, samples: Read
 ) -> None:
-    board.take(result())
-    board.take(
+    board.record(result())
+    board.record(
         result(phases=(Phase("connect", 0, 0.5), Phase("tls", 0.5, 0.25), Phase("connect", 1, 0.5)))
     )
     seen = samples().of("probed_check_phase_duration_seconds", "probed_phase")
@@ -159,13 +159,13 @@ def test_phases_are_those_of_the_last_run_and_repeated_ones_are_summed(
 def test_a_phase_that_was_not_come_to_took_no_time(
     board: Board, result: MakeResult, samples: Read
 ) -> None:
-    board.take(result(phases=(Phase("banner", 0, 0.5), Phase("auth", 0.5, 0, skipped=True))))
+    board.record(result(phases=(Phase("banner", 0, 0.5), Phase("auth", 0.5, 0, skipped=True))))
     seen = samples().of("probed_check_phase_duration_seconds", "probed_phase")
     assert seen == {"banner": 0.5}
 
 
 def test_a_run_shows_64_phases_at_most(board: Board, result: MakeResult, samples: Read) -> None:
-    board.take(result(phases=tuple(Phase(f"p{n}", 0, 0.1) for n in range(200))))
+    board.record(result(phases=tuple(Phase(f"p{n}", 0, 0.1) for n in range(200))))
     assert len(samples().of("probed_check_phase_duration_seconds", "probed_phase")) == 64
 
 
@@ -174,8 +174,8 @@ def test_phases_are_a_histogram_where_that_is_asked_for(
 ) -> None:
     board = Board(clock, phase_histogram=True)
     board.add(check())
-    board.take(result())
-    board.take(result())
+    board.record(result())
+    board.record(result())
     family = next(f for f in board.families() if f.measure.name == "probed.check.phase.time")
     ((resolve, first), (connect, _)) = family.cells(family.rows()[0])
     assert (resolve.pairs, connect.pairs) == (
@@ -189,8 +189,8 @@ def test_an_unconfirmed_failure_is_counted_by_the_reason_of_the_first_attempt(
 ) -> None:
     first = result(Outcome.FAILED, reason="timeout.connect")
     second = result(Outcome.FAILED, previous=first)
-    board.take(result(previous=second))
-    board.take(second)
+    board.record(result(previous=second))
+    board.record(second)
     seen = samples()
     assert seen.of("probed_check_unconfirmed_total", "error_type") == {"": 0, "timeout.connect": 1}
     assert sum(seen.of(RUNS, "probed_outcome").values()) == 2
@@ -200,8 +200,8 @@ def test_a_gauge_disappears_with_the_run_that_does_not_report_it(
     board: Board, result: MakeResult, samples: Read, measures: Measures
 ) -> None:
     queue = measures["queue"]
-    board.take(result(Outcome.OK, (measures["status"], 200), (queue, 5, {"mail.queue": "in"})))
-    board.take(result(Outcome.FAILED, (queue, 6, {"mail.queue": "out"})))
+    board.record(result(Outcome.OK, (measures["status"], 200), (queue, 5, {"mail.queue": "in"})))
+    board.record(result(Outcome.FAILED, (queue, 6, {"mail.queue": "out"})))
     seen = samples()
     assert seen("http_response_status_code") is None
     assert seen.of("mail_queue_size", "mail_queue") == {"out": 6}
@@ -210,16 +210,16 @@ def test_a_gauge_disappears_with_the_run_that_does_not_report_it(
 def test_a_run_that_cannot_judge_takes_no_gauge_away(
     board: Board, result: MakeResult, samples: Read, measures: Measures
 ) -> None:
-    board.take(result(Outcome.OK, (measures["status"], 200)))
-    board.take(result(Outcome.UNKNOWN))
+    board.record(result(Outcome.OK, (measures["status"], 200)))
+    board.record(result(Outcome.UNKNOWN))
     assert samples()("http_response_status_code") == 200
 
 
 def test_the_end_of_a_certificate_stays_when_a_run_fails_before_it_is_seen(
     board: Board, result: MakeResult, samples: Read, measures: Measures
 ) -> None:
-    board.take(result(Outcome.OK, (measures["not_after"], 1.8e9)))
-    board.take(result(Outcome.FAILED))
+    board.record(result(Outcome.OK, (measures["not_after"], 1.8e9)))
+    board.record(result(Outcome.FAILED))
     assert samples()("probed_tls_certificate_not_after_seconds") == 1.8e9
 
 
@@ -227,7 +227,7 @@ def test_counters_add_and_histograms_observe(
     board: Board, result: MakeResult, samples: Read, measures: Measures
 ) -> None:
     for size in (50, 500, 5000):
-        board.take(result(Outcome.OK, (measures["seen"], 2), (measures["body"], size)))
+        board.record(result(Outcome.OK, (measures["seen"], 2), (measures["body"], size)))
     seen = samples()
     assert seen("mail_seen_total") == 6
     assert seen.of("http_client_response_body_size_bytes_bucket", "le") == {
@@ -243,8 +243,8 @@ def test_attribute_sets_past_the_limit_are_dropped_and_counted(
     events = measures["events"]
     many = [(events, 1, {"mail.event": name}) for name in "abcd"]
     with caplog.at_level(logging.WARNING):
-        board.take(result(Outcome.OK, *many))
-        board.take(result(Outcome.OK, *many))
+        board.record(result(Outcome.OK, *many))
+        board.record(result(Outcome.OK, *many))
     seen = samples()
     assert seen.of("mail_events_total", "mail_event") == {"a": 2, "b": 2}
     assert seen("probed_measure_dropped_total", probed_measure="mail.events") == 4
@@ -257,7 +257,9 @@ def test_gauges_that_come_and_go_do_not_use_up_the_limit(
 ) -> None:
     for turn in range(10):
         names = (f"{turn}-{n}" for n in range(3))
-        board.take(result(Outcome.OK, *((measures["queue"], 1, {"mail.queue": n}) for n in names)))
+        board.record(
+            result(Outcome.OK, *((measures["queue"], 1, {"mail.queue": n}) for n in names))
+        )
     seen = samples()
     assert set(seen.of("mail_queue_size", "mail_queue")) == {"9-0", "9-1", "9-2"}
     assert seen("probed_measure_dropped_total", probed_measure="mail.queue.size") == 0
@@ -267,7 +269,7 @@ def test_what_is_not_finite_is_dropped_and_counted(
     board: Board, result: MakeResult, samples: Read, measures: Measures
 ) -> None:
     for value in (float("nan"), float("inf"), float("-inf")):
-        board.take(result(Outcome.OK, (measures["seen"], value)))
+        board.record(result(Outcome.OK, (measures["seen"], value)))
     seen = samples()
     assert seen("mail_seen_total") == 0
     assert seen("probed_measure_dropped_total", probed_measure="mail.seen") == 3
@@ -278,7 +280,7 @@ def test_a_name_that_another_kind_declares_otherwise_is_refused(
 ) -> None:
     board.add(check("gone.example", other))
     (measure,) = other.measures
-    board.take(result(check="gone.example", probe="other", measures=(Measurement(measure, 7.0),)))
+    board.record(result(check="gone.example", probe="other", measures=(Measurement(measure, 7.0),)))
     seen = samples()
     assert "mail_seen_seconds" not in seen.text
     assert seen("mail_seen_total") == 0
@@ -290,7 +292,7 @@ def test_a_measure_cannot_take_the_place_of_a_metric_of_ours(
 ) -> None:
     impostor = Measure("probed.check_up", kind=MetricType.GAUGE, help="Not the real one.")
     board.judge("mx", CheckState(Verdict.UP))
-    board.take(result(measures=(Measurement(impostor, 7.0),)))
+    board.record(result(measures=(Measurement(impostor, 7.0),)))
     assert samples()("probed_check_up") == 1
 
 
@@ -300,7 +302,7 @@ def test_a_removed_check_leaves_nothing_behind(
     before = samples().text
     board.add(check("gone.example"))
     for name in ("mx", "gone.example"):
-        board.take(result(Outcome.OK, (measures["status"], 200), check=name))
+        board.record(result(Outcome.OK, (measures["status"], 200), check=name))
     board.remove("gone.example")
     assert "gone.example" not in samples().text
     board.remove("mx")
@@ -314,7 +316,7 @@ def test_a_removed_check_leaves_nothing_behind(
 def test_a_check_that_is_added_again_keeps_its_counters_and_gets_its_new_description(
     board: Board, check: MakeCheck, result: MakeResult, samples: Read
 ) -> None:
-    board.take(result())
+    board.record(result())
     board.add(check(interval=5.0, severity=Severity.P0))
     seen = samples()
     assert seen.of(RUNS, "probed_outcome")["ok"] == 1
@@ -325,11 +327,11 @@ def test_a_check_that_is_added_again_keeps_its_counters_and_gets_its_new_descrip
 def test_a_check_of_another_kind_starts_anew(
     board: Board, check: MakeCheck, other: type[Probe], result: MakeResult, samples: Read
 ) -> None:
-    board.take(result())
+    board.record(result())
     board.add(check(probe=other))
-    board.take(result())
+    board.record(result())
     assert samples().of(RUNS, "probed_outcome")["ok"] == 0
-    board.take(result(probe="other"))
+    board.record(result(probe="other"))
     assert samples().of(RUNS, "probed_outcome")["ok"] == 1
 
 
@@ -337,7 +339,7 @@ def test_results_and_verdicts_of_unknown_checks_change_nothing(
     board: Board, result: MakeResult, samples: Read
 ) -> None:
     before = samples().text.replace("cpu", "\n").split("\n# TYPE process")[0]
-    board.take(result()._replace(check="gone"))
+    board.record(result()._replace(check="gone"))
     board.judge("gone", CheckState(Verdict.DOWN, failed_streak=1))
     assert samples().text.replace("cpu", "\n").split("\n# TYPE process")[0] == before
 

@@ -80,8 +80,8 @@ async def test_kept_runs_arrive_as_traces(
     board: Board, sink: Any, result: MakeResult, samples: Any
 ) -> None:
     async with running(board, settings_for(sink.url, signals="traces")) as exporter:
-        exporter.take(result(Outcome.FAILED))
-        exporter.take(result(sampled=False))
+        exporter.enqueue(result(Outcome.FAILED))
+        exporter.enqueue(result(sampled=False))
         spans = await sink.until(sink.spans)
         assert [span.name for span in spans] == ["probed.check mx", "resolve", "connect"]
         request = sink.requests[0]
@@ -95,7 +95,7 @@ async def test_kept_runs_arrive_as_traces(
 async def test_the_board_arrives_as_metrics_every_interval(
     board: Board, sink: Any, result: MakeResult, samples: Any
 ) -> None:
-    board.take(result())
+    board.record(result())
     clock = Hasty()
     settings = export_settings(
         Telemetry(metrics_interval=15.0, otlp=Otlp(endpoint=sink.url)),
@@ -117,7 +117,7 @@ async def test_headers_and_plain_bodies_are_sent_where_that_is_set(
         headers={"Authorization": SecretStr("Bearer hunter2")},
     )  # fmt: skip
     async with running(board, settings) as exporter:
-        exporter.take(result())
+        exporter.enqueue(result())
         await sink.until(sink.spans)
     assert sink.requests[0].headers["authorization"] == "Bearer hunter2"
     assert "content-encoding" not in sink.requests[0].headers
@@ -129,7 +129,7 @@ async def test_what_may_be_tried_again_is(
 ) -> None:
     sink.replies = [(status, {}, b""), (status, {}, b"")]
     async with running(board, settings_for(sink.url, signals="traces")) as exporter:
-        exporter.take(result())
+        exporter.enqueue(result())
         await sink.until(lambda: len(sink.requests) == 3)
     seen = samples()
     assert seen(ITEMS, outcome="retried", error_type=str(status)) == 6
@@ -142,7 +142,7 @@ async def test_what_is_refused_is_not_tried_again(
 ) -> None:
     sink.replies = [(status, {"Location": "/elsewhere"}, b"no")]
     async with running(board, settings_for(sink.url, signals="traces")) as exporter:
-        exporter.take(result())
+        exporter.enqueue(result())
         await sink.until(sink.spans)
     assert len(sink.requests) == 1
     assert samples()(ITEMS, outcome="rejected", error_type=str(status)) == 3
@@ -154,7 +154,7 @@ async def test_waits_grow_to_a_minute_and_retry_after_goes_before(
     sink.replies = [(503, {}, b"")] * 7 + [(429, {"Retry-After": "7"}, b"")]
     clock = Hasty()
     async with running(board, settings_for(sink.url, signals="traces"), clock) as exporter:
-        exporter.take(result())
+        exporter.enqueue(result())
         await sink.until(lambda: len(sink.requests) == 9)
     waits = [seconds for seconds in clock.slept if seconds >= 1.0][1:]
     assert waits == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 7.0]
@@ -169,7 +169,7 @@ async def test_a_collector_that_comes_back_gets_what_waited(
     caplog.set_level(logging.INFO, logger="probed.export")
     url = f"http://127.0.0.1:{unused_port}"
     async with running(board, settings_for(url, signals="traces")) as exporter:
-        exporter.take(result())
+        exporter.enqueue(result())
         with anyio.fail_after(10):
             while (samples()(ITEMS, outcome="retried", error_type="connect") or 0) < 9:
                 await anyio.lowlevel.checkpoint()
@@ -183,8 +183,8 @@ async def test_a_collector_that_comes_back_gets_what_waited(
         await server.wait_closed()
     messages = [record.getMessage() for record in caplog.records]
     assert messages == [
-        f"{url}/v1/traces: connect; trying again",
-        f"{url}/v1/traces: fail is taken again",
+        f"{url}/v1/traces: connect; will retry",
+        f"{url}/v1/traces: accepting fail again",
     ]
 
 
@@ -196,9 +196,9 @@ async def test_a_part_that_was_refused_is_counted(
     answer.partial_success.error_message = "too\nold"
     sink.replies = [(200, {}, answer.SerializeToString()), (200, {}, b"\xff not protobuf")]
     async with running(board, settings_for(sink.url, signals="traces")) as exporter:
-        exporter.take(result())
+        exporter.enqueue(result())
         await sink.until(lambda: len(sink.requests) == 1)
-        exporter.take(result())
+        exporter.enqueue(result())
         await sink.until(lambda: len(sink.requests) == 2)
     seen = samples()
     assert seen(ITEMS, outcome="rejected", error_type="partial_success") == 2
@@ -222,7 +222,7 @@ async def test_a_batch_does_not_wait_for_the_interval(
     async with anyio.create_task_group() as tasks:
         await tasks.start(exporter.run)
         for _ in range(171):
-            exporter.take(result())
+            exporter.enqueue(result())
         spans = await sink.until(sink.spans)
         assert len(spans) == 171 * 3
         await exporter.drain(1.0)
@@ -234,7 +234,7 @@ async def test_spans_past_the_limit_push_out_the_oldest(
     exporter = Exporter(settings_for(sink.url, signals="traces"), board, Patient(), connect)
     many = tuple(Phase(f"p{n}", 0, 0.1) for n in range(255))
     for number in range(SPAN_LIMIT // 256 + 2):
-        exporter.take(result(phases=many, check=f"c{number}"))
+        exporter.enqueue(result(phases=many, check=f"c{number}"))
     assert samples()(ITEMS, otel_signal="traces", error_type="queue_full") == 512
     await exporter.drain(10.0)
     roots = [span.name for span in sink.spans() if not span.parent_span_id]
@@ -247,8 +247,8 @@ async def test_what_is_left_is_handed_over_at_the_end(
     exporter = Exporter(settings_for(sink.url), board, Patient(), connect)
     async with anyio.create_task_group() as tasks:
         await tasks.start(exporter.run)
-        board.take(result())
-        exporter.take(result())
+        board.record(result())
+        exporter.enqueue(result())
         await exporter.drain(5.0)
     assert len(sink.spans()) == 3
     assert sink.metrics()["probed.check.runs"]
@@ -261,7 +261,7 @@ async def test_a_request_that_was_cancelled_under_way_is_sent_again(
     exporter = Exporter(settings_for(sink.url, signals="traces"), board, Hasty(), connect)
     async with anyio.create_task_group() as tasks:
         await tasks.start(exporter.run)
-        exporter.take(result())
+        exporter.enqueue(result())
         await sink.until(sink.spans)
         tasks.cancel_scope.cancel()
     await exporter.drain(5.0)
@@ -273,7 +273,7 @@ async def test_a_request_that_is_under_way_at_the_end_may_end(
     board: Board, sink: Any, result: MakeResult, samples: Any
 ) -> None:
     async with running(board, settings_for(sink.url, signals="traces")) as exporter:
-        exporter.take(result())
+        exporter.enqueue(result())
         await sink.until(sink.spans)
     assert len(sink.requests) == 1
     assert samples()(ITEMS, otel_signal="traces", outcome="sent") == 3
@@ -286,7 +286,7 @@ async def test_a_collector_that_never_answers_holds_the_end_up_for_so_long_at_mo
     exporter = Exporter(settings_for(sink.url), board, SystemClock(), connect)
     async with anyio.create_task_group() as tasks:
         await tasks.start(exporter.run)
-        exporter.take(result())
+        exporter.enqueue(result())
         began = time.monotonic()
         await exporter.drain(0.5)
         assert 0.4 < time.monotonic() - began < 1.5
@@ -300,7 +300,7 @@ async def test_a_collector_that_is_not_there_does_not_hold_the_end_up(
     exporter = Exporter(settings, board, SystemClock(), connect)
     async with anyio.create_task_group() as tasks:
         await tasks.start(exporter.run)
-        exporter.take(result())
+        exporter.enqueue(result())
         began = time.monotonic()
         await exporter.drain(3.0)
         assert time.monotonic() - began < 1.0
@@ -318,7 +318,7 @@ async def test_a_slow_answer_is_a_timeout(
 ) -> None:
     sink.replies = [None]
     async with running(board, settings_for(sink.url, signals="traces", timeout=0.1)) as exporter:
-        exporter.take(result())
+        exporter.enqueue(result())
         await sink.until(lambda: len(sink.requests) == 2)
     assert samples()(ITEMS, outcome="retried", error_type="timeout") == 3
 
@@ -328,7 +328,7 @@ async def test_an_endless_answer_is_not_read_to_its_end(
 ) -> None:
     sink.replies = [(503, {}, b"x" * 10_000_000)]
     async with running(board, settings_for(sink.url, signals="traces")) as exporter:
-        exporter.take(result())
+        exporter.enqueue(result())
         await sink.until(lambda: len(sink.requests) == 2)
     assert samples()(ITEMS, otel_signal="traces", outcome="retried", error_type="connection") == 3
 
@@ -340,7 +340,7 @@ async def test_credentials_are_never_logged(
     sink.replies = [(503, {}, b"hunter2"), (401, {}, b"hunter2")]
     settings = settings_for(sink.url, signals="traces", headers={"x-key": SecretStr("hunter2")})
     async with running(board, settings) as exporter:
-        exporter.take(result())
+        exporter.enqueue(result())
         await sink.until(lambda: len(sink.requests) == 2)
     assert [r.levelname for r in caplog.records if r.name == "probed.export"] == ["WARNING"] * 2
     assert "hunter2" not in caplog.text
@@ -361,13 +361,13 @@ async def test_thousands_of_series_are_encoded_in_slices_between_which_others_ha
 
     for number in range(500):
         board.add(check(f"check-{number}"))
-        board.take(result(Outcome.OK, (measures["status"], 200), check=f"check-{number}"))
+        board.record(result(Outcome.OK, (measures["status"], 200), check=f"check-{number}"))
     exporter = Exporter(
         settings_for("http://127.0.0.1:1"), board, SystemClock(),
         lambda signal: httpx2.AsyncClient(transport=httpx2.MockTransport(answer)),
     )  # fmt: skip
     for number in range(500):
-        exporter.take(result(Outcome.FAILED, check=f"check-{number}"))
+        exporter.enqueue(result(Outcome.FAILED, check=f"check-{number}"))
     turns = 0
 
     async def take_turns() -> None:

@@ -27,8 +27,8 @@ PROMETHEUS_3 = (
 def filled(board: Board, result: Callable[..., Result], measures: dict[str, Measure]) -> None:
     board.judge("mx", CheckState(Verdict.UP, last_success=1.0))
     queue = (measures["queue"], 3, {"mail.queue": 'in"\\\n'})
-    board.take(result(Outcome.OK, (measures["body"], 7), (measures["status"], 200), queue))
-    board.take(result(Outcome.FAILED, (measures["body"], 7), (measures["status"], 500), queue))
+    board.record(result(Outcome.OK, (measures["body"], 7), (measures["status"], 200), queue))
+    board.record(result(Outcome.FAILED, (measures["body"], 7), (measures["status"], 500), queue))
 
 
 def text_of(board: Board, *, openmetrics: bool) -> str:
@@ -85,7 +85,7 @@ def test_promtool_finds_nothing_to_say(
 
 def test_help_is_escaped(board: Board, result: Callable[..., Result]) -> None:
     odd = Measure("odd", help='say "a\\b"\nagain')
-    board.take(result(Outcome.OK, (odd, 1)))
+    board.record(result(Outcome.OK, (odd, 1)))
     assert '# HELP odd say \\"a\\\\b\\"\\nagain\n' in text_of(board, openmetrics=True)
     assert '# HELP odd say "a\\\\b"\\nagain\n' in text_of(board, openmetrics=False)
 
@@ -95,7 +95,7 @@ def test_many_checks_come_in_chunks_that_are_all_there(
 ) -> None:
     for number in range(500):
         board.add(check(f"check-{number}"))
-        board.take(result(check=f"check-{number}"))
+        board.record(result(check=f"check-{number}"))
     chunks = list(render(board, openmetrics=True))
     assert len(chunks) > 50
     assert max(map(len, chunks)) < 400_000

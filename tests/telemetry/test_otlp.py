@@ -76,8 +76,8 @@ def test_points_carry_name_unit_value_and_times(
     board: Board, clock: Any, read: Reader, result: MakeResult
 ) -> None:
     started = int(clock.now)
-    board.take(result())
-    board.take(result(Outcome.FAILED))
+    board.record(result())
+    board.record(result(Outcome.FAILED))
     points = read()
     runs = points.of("probed.check.runs", probed__outcome="failed", error__type="connect.refused")
     assert runs.as_int == 1
@@ -97,7 +97,7 @@ def test_points_carry_name_unit_value_and_times(
 def test_histograms_are_whole_and_exemplars_are_sent_once(
     board: Board, read: Reader, result: MakeResult
 ) -> None:
-    board.take(result())
+    board.record(result())
     point = read().of("probed.check.duration")
     assert (point.count, point.sum) == (1, 0.02)
     assert len(point.bucket_counts) == len(point.explicit_bounds) + 1 == 13
@@ -114,7 +114,7 @@ def test_totals_go_on_from_one_collection_to_the_next(
     board: Board, read: Reader, result: MakeResult
 ) -> None:
     for total in (1, 2):
-        board.take(result())
+        board.record(result())
         assert read().of("probed.check.runs", probed__outcome="ok").as_int == total
 
 
@@ -123,7 +123,7 @@ def test_a_removed_check_is_said_to_have_no_value_once(
 ) -> None:
     board.add(check("second"))
     for name in ("mx", "second"):
-        board.take(result(Outcome.OK, (measures["status"], 200), check=name))
+        board.record(result(Outcome.OK, (measures["status"], 200), check=name))
         board.judge(name, CheckState(Verdict.UP, last_success=1.0))
     before = read()
     assert not before.gone
@@ -143,7 +143,7 @@ def test_a_removed_check_is_said_to_have_no_value_once(
 def test_a_check_that_was_removed_and_added_again_is_not_gone(
     board: Board, read: Reader, result: MakeResult, check: MakeCheck
 ) -> None:
-    board.take(result())
+    board.record(result())
     read()
     board.remove("mx")
     board.add(check(interval=5.0))
@@ -163,11 +163,11 @@ def test_a_check_that_was_never_sent_is_not_gone(board: Board, read: Reader) -> 
 def test_what_vanishes_of_a_check_that_stays_is_gone(
     board: Board, read: Reader, result: MakeResult, check: MakeCheck, measures: dict[str, Measure]
 ) -> None:
-    board.take(result(Outcome.OK, (measures["status"], 200)))
+    board.record(result(Outcome.OK, (measures["status"], 200)))
     board.judge("mx", CheckState(Verdict.UP, last_success=1.0))
     read()
-    board.take(result(Outcome.FAILED, phases=(Phase("resolve", 0, 0.1),)))
-    board.take(result(Outcome.UNKNOWN, phases=(Phase("resolve", 0, 0.1),)))
+    board.record(result(Outcome.FAILED, phases=(Phase("resolve", 0, 0.1),)))
+    board.record(result(Outcome.UNKNOWN, phases=(Phase("resolve", 0, 0.1),)))
     board.judge("mx", CheckState(Verdict.UNKNOWN, last_success=1.0))
     board.add(check(labels={"team": "mail"}))
     points = read()
@@ -184,7 +184,7 @@ def test_no_slice_is_large(
 ) -> None:
     for number in range(100):
         board.add(check(f"check-{number}"))
-        board.take(result(check=f"check-{number}"))
+        board.record(result(check=f"check-{number}"))
     points = read()
     assert sum(read.slices) == len(points.there)
     assert max(read.slices) <= SLICE + 12

@@ -50,7 +50,7 @@ async def test_without_an_endpoint_it_runs_until_it_is_stopped(
     with anyio.fail_after(5):
         async with anyio.create_task_group() as tasks:
             await tasks.start(made.run)
-            made.take(result())
+            made.record(result())
             await made.drain()
             made.stop()
 
@@ -63,7 +63,7 @@ async def test_results_go_to_the_board_and_to_the_collector(
     with anyio.fail_after(10):
         async with anyio.create_task_group() as tasks:
             await tasks.start(made.run)
-            made.take(result(Outcome.FAILED))
+            made.record(result(Outcome.FAILED))
             await made.drain()
             made.stop()
     assert len(sink.spans()) == 3

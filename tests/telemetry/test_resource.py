@@ -86,7 +86,7 @@ def test_where_nothing_can_be_kept_the_id_is_random_and_that_is_said(
     missing = tmp_path / "missing"
     with caplog.at_level(logging.WARNING):
         assert instance_id(missing) != instance_id(missing)
-    assert "cannot be kept" in caplog.text
+    assert "cannot be written" in caplog.text
     assert instance_id(None) != instance_id(None)
 
 

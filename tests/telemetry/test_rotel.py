@@ -81,8 +81,8 @@ async def test_metrics_traces_and_exemplars_survive_a_real_collector(
         lambda signal: make_client(signal, Network(), SystemClock(), Redactor()),
     )  # fmt: skip
     failed = result(Outcome.FAILED, trace_id="1234" * 8)
-    board.take(failed)
-    exporter.take(failed)
+    board.record(failed)
+    exporter.enqueue(failed)
     await exporter.drain(10.0)
     spans = await sink.until(sink.spans)
     metrics = await sink.until(lambda: "probed.check.duration" in sink.metrics() and sink.metrics())

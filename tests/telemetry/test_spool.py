@@ -121,7 +121,7 @@ async def test_without_a_state_directory_the_newest_wait_in_memory(
     }
     assert seen(ITEMS, otel_signal="traces", error_type="queue_full") == 4
     assert [record.getMessage() for record in caplog.records] == [
-        "no state directory: telemetry that cannot be sent waits in memory only"
+        "no state directory: unsent telemetry is stored in memory only"
     ]
     await spool.close()
 
@@ -157,7 +157,7 @@ async def test_a_directory_that_cannot_be_used_is_said_once_and_tried_again(
     blocked.unlink()
     await clock.advance(RETRY)
     await put(spool, b"3")
-    assert "is used now" in caplog.text
+    assert "spool: using" in caplog.text
     found = await anyio.to_thread.run_sync(on_disk, blocked)
     assert found == [b"0", b"1", b"2", b"3"]
     await spool.close()
