@@ -1,4 +1,4 @@
-"""Telemetry as a subscriber of events: they become series and spans."""
+"""Subscriber of events that updates series and spans."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from probed.telemetry.pipeline import Pipeline
 
 
 class TelemetrySubscriber:
-    """Keeps the board of series in step with the checks, and hands Results to the export."""
+    """Subscriber that updates the board of series and queues Results for the export."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
         self._board = pipeline.board
 
     def apply(self, event: Event) -> None:
-        """Follow one event."""
+        """Apply one event."""
         board, name = self._board, event.check.name
         match event:
             case Recorded():
@@ -31,4 +31,4 @@ class TelemetrySubscriber:
             case Removed():
                 board.remove(name)
             case _:
-                pass  # the state in `Recorded` says it
+                pass  # `Recorded` has the state
