@@ -26,15 +26,15 @@ from probed import (
     utc,
     within,
 )
+from probed.mail.hold import Holds
+from probed.mail.smtp import Manner, without_people
 from probes.email_roundtrip.canary import HEADER, canary, family_of
 from probes.email_roundtrip.imap import Imap, Refused
 from probes.email_roundtrip.reasons import AllReasons, RoundtripReason
 from probes.email_roundtrip.results import METHODS, read_results
 from probes.email_roundtrip.settings import Delivery, Mailbox, Results
-from probes.smtp.dialogue import Dialogue, Manner
-from probes.smtp.hold import Holds
+from probes.smtp.conversation import dialogue_with, opened
 from probes.smtp.reasons import SmtpReason
-from probes.smtp.reply import without_people
 from probes.smtp.settings import Auth, Helo, Limits, Relay, RelayTls, Slow
 from probes.smtp.settings import Mailbox as Address
 
@@ -197,17 +197,25 @@ class EmailRoundtripProbe(Probe):
     # --- the mail
 
     async def _submit(self, run: Run, holds: Holds, token: str) -> None:
-        manner = Manner(self.helo, self.tls, self.certificate, self.limits, Slow())
-        dialogue = Dialogue(run, self.relay, manner, auth=self._auth, holds=holds, then=STEPS)
+        dialogue = dialogue_with(
+            run,
+            self.relay,
+            Manner(self.helo, self.limits, Slow()),
+            tls=self.tls,
+            certificate=self.certificate,
+            auth=self._auth,
+            holds=holds,
+            then=STEPS,
+        )
         mail = canary(self.sender.text, self.rcpt.text, token, run.clock.time())
-        async with dialogue.open():
+        async with opened(run, dialogue):
             for name, say in (
                 ("mail", lambda: dialogue.client.mail(self.sender.text)),
                 ("rcpt", lambda: dialogue.client.rcpt(self.rcpt.text)),
                 ("data", lambda: dialogue.client.data(mail)),
             ):
                 with dialogue.step(name):
-                    reply = await dialogue.ask(say)
+                    reply = await dialogue.reply_to(say)
                     if reply.code >= 500:
                         dialogue.fail(RoundtripReason.MAIL_REJECTED, reply)
                     if reply.code >= 300:

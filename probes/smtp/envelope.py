@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from probed import Outcome, Reasons
-from probes.smtp.dialogue import Dialogue
+from probed.mail.smtp import Dialogue, Reply
 from probes.smtp.reasons import SmtpReason
-from probes.smtp.reply import Reply
 from probes.smtp.settings import Envelope, Expected
 
 STEPS = ("mail", "rcpt", "rset")
@@ -24,16 +23,16 @@ async def try_envelope(dialogue: Dialogue, envelope: Envelope) -> None:
     """Phases `mail`, `rcpt`, `rset`."""
     client = dialogue.client
     with dialogue.step("mail"):
-        reply = await dialogue.ask(lambda: client.mail(envelope.sender.text))
+        reply = await dialogue.reply_to(lambda: client.mail(envelope.sender.text))
         if reply.code >= 400:
             if not _deferred(dialogue, reply):
                 dialogue.fail(SmtpReason.SENDER_REJECTED, reply, domain=envelope.sender.domain)
             return
     with dialogue.step("rcpt"):
-        reply = await dialogue.ask(lambda: client.rcpt(envelope.rcpt.text))
+        reply = await dialogue.reply_to(lambda: client.rcpt(envelope.rcpt.text))
         _judge(dialogue, reply, envelope)
     with dialogue.step("rset"):
-        reply = await dialogue.ask(client.rset)
+        reply = await dialogue.reply_to(client.rset)
         if reply.code != 250:
             dialogue.note(f"RSET was answered by {reply.code}")
 
@@ -44,7 +43,7 @@ def _deferred(dialogue: Dialogue, reply: Reply) -> bool:
     if reply.code >= 500:
         return False
     evidence = dialogue.evidence(reply) | {"temporary": True}
-    dialogue.run.degraded(SmtpReason.MAIL_DEFERRED, evidence=evidence)
+    dialogue.notice(SmtpReason.MAIL_DEFERRED, evidence=evidence)
     return True
 
 
@@ -58,7 +57,7 @@ def _judge(dialogue: Dialogue, reply: Reply, envelope: Envelope) -> None:
     if level is Outcome.FAILED:
         dialogue.fail(reason, reply, domain=envelope.rcpt.domain)
     evidence = dialogue.evidence(reply) | {"temporary": True, "domain": envelope.rcpt.domain}
-    dialogue.run.find(level, reason, evidence=evidence)
+    dialogue.notice(reason, evidence=evidence)
 
 
 def kind_of(reply: Reply) -> Expected:

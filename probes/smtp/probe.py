@@ -19,11 +19,12 @@ from probed import (
     Run,
     by_family,
 )
+from probed.mail.hold import Holds
+from probed.mail.smtp import Dialogue, Manner
 from probes.smtp import group
 from probes.smtp.authorised import ask_spf
-from probes.smtp.dialogue import Dialogue, Manner
+from probes.smtp.conversation import dialogue_with, opened
 from probes.smtp.envelope import STEPS, try_envelope
-from probes.smtp.hold import Holds
 from probes.smtp.reasons import SmtpReason
 from probes.smtp.settings import (
     Auth,
@@ -149,14 +150,7 @@ class SmtpProbe(Probe):
 
     @cached_property
     def _manner(self) -> Manner:
-        return Manner(
-            self.helo,
-            self.tls,
-            self.certificate,
-            self.limits,
-            self.slow,
-            self.require_extensions,
-        )
+        return Manner(self.helo, self.limits, self.slow, self.require_extensions)
 
     async def probe(self, run: Run) -> None:
         holds = Holds(run.memory, run.clock.time)
@@ -213,17 +207,19 @@ class SmtpProbe(Probe):
         first: bool = True,
     ) -> None:
         envelope = self.envelope if first else None
-        dialogue = Dialogue(
+        dialogue = dialogue_with(
             run,
             relay,
             self._manner,
+            tls=self.tls,
+            certificate=self.certificate,
             auth=relay.auth_or(self.auth) if first else None,
             holds=holds,
             then=() if envelope is None else STEPS,
             address=at,
         )
         try:
-            async with dialogue.open():
+            async with opened(run, dialogue):
                 if envelope is not None and not dialogue.hindered:
                     await try_envelope(dialogue, envelope)
         finally:

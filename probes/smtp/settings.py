@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from probed import Duration, HostPort, Private, SecretStr, Settings, Tls
+from probed.mail.smtp import Login
 
 _MAILBOX = re.compile(r"[\x21-\x7e]{1,64}@[A-Za-z0-9.\[\]:_-]{1,190}\Z")
 _HELO = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9._-]{0,252}|\[[0-9A-Za-z.:]{2,60}\])\Z")
@@ -64,9 +65,9 @@ class Auth(Settings):
     """The password, or the access token of `xoauth2`."""
 
     @property
-    def login(self) -> str:
-        """What tells this login from others."""
-        return f"{self.mechanism} {self.username.text} {self.secret.get_secret_value()}"
+    def login(self) -> Login:
+        """The login as a dialogue uses it."""
+        return Login(self.mechanism, self.username.text, self.secret.get_secret_value())
 
 
 class Relay(Settings):

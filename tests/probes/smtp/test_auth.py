@@ -18,6 +18,7 @@ from probed.config import loads
 from probed.config.show import show
 from probed.engine.runner import Runner
 from probed.fields import Private
+from probed.mail.hold import FIRST, LAST, Holds
 from probed.model import Result
 from probed.net import Network
 from probed.output import Report, Style, render_result
@@ -30,7 +31,6 @@ from probed.testing import Authority, FakeClock, serve
 from probed.testing.soundness import plain
 from probed.text.redact import Redactor
 from probes.smtp import SmtpProbe
-from probes.smtp.hold import FIRST, LAST, Holds
 from probes.smtp.settings import Auth
 
 pytestmark = pytest.mark.anyio

@@ -85,7 +85,7 @@ async def test_a_relay_that_hangs_does_not_keep_the_others_from_being_judged(
 async def test_one_relay_alone_is_named_by_nobody(run: Any, script: Any) -> None:
     result = await run(script(**REFUSES))
     assert [phase.name for phase in result.phases][:3] == ["resolve", "connect", "banner"]
-    assert result.findings[0].message.startswith("The relay refuses")
+    assert result.findings[0].message.startswith("The relay rejects the connection")
 
 
 async def test_facts_of_the_others_are_told_apart(run: Any, script: Any) -> None:

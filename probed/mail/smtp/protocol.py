@@ -10,9 +10,7 @@ from collections.abc import Callable
 from aiosmtplib.protocol import SMTPProtocol
 from aiosmtplib.response import SMTPResponse
 
-from probed import Reason, Reasons, Stream
-from probes.smtp.reasons import SmtpReason
-from probes.smtp.reply import (
+from probed.mail.smtp.replies import (
     LINE_LIMIT,
     REPLY_LIMIT,
     NotAReply,
@@ -22,16 +20,20 @@ from probes.smtp.reply import (
     parse_line,
     reply_of,
 )
+from probed.mail.smtp.troubles import Trouble
+from probed.net import Stream
 
 
 class Broken(Exception):  # noqa: N818  # the conversation is
-    """The server says what no server may say; `heard` is what there was of it."""
+    """The server says what no server may say; `heard` is what there was of it. Without a `trouble` it
+    has closed the connection.
+    """
 
-    def __init__(self, reason: Reasons, heard: bytes, message: str | None = None) -> None:
-        super().__init__(message or reason.sentence)
-        self.reason = reason
+    def __init__(self, trouble: Trouble | None, heard: bytes, message: str | None = None) -> None:
+        super().__init__(message or "closed")
+        self.trouble = trouble
         self.heard = heard
-        self.message = message or reason.sentence
+        self.message = message
 
 
 class _Wire(asyncio.Transport):
@@ -48,7 +50,7 @@ class _Wire(asyncio.Transport):
         self._closed = True
 
 
-class ProbeProtocol(SMTPProtocol):
+class BoundedProtocol(SMTPProtocol):
     """One conversation. `reply` is the last whole reply, `heard` what there is of the one awaited,
     `first_byte` when that began (by `now`); `spoken` is what a reply may not repeat in public.
     """
@@ -125,7 +127,7 @@ class ProbeProtocol(SMTPProtocol):
                 reply, self._lines = reply_of(self._lines), []
                 return reply
             if size > REPLY_LIMIT:
-                raise Broken(SmtpReason.PROTOCOL_FLOOD, self.heard)
+                raise Broken(Trouble.PROTOCOL_FLOOD, self.heard)
 
     async def _line(self) -> bytes:
         while True:
@@ -133,20 +135,20 @@ class ProbeProtocol(SMTPProtocol):
             if not may_begin(self._held):
                 raise self._not_smtp(self._held)
             if len(line) > LINE_LIMIT:
-                raise Broken(SmtpReason.PROTOCOL_FLOOD, line)
+                raise Broken(Trouble.PROTOCOL_FLOOD, line)
             if newline:
                 self._held = rest
                 return line.removesuffix(b"\r")
             data = await self.stream.receive(LINE_LIMIT)
             if not data:
-                raise Broken(Reason.CONNECT_CLOSED, self.heard)
+                raise Broken(None, self.heard)
             if self.first_byte is None:
                 self.first_byte = self._now()
             self._held += data
 
     def _not_smtp(self, begin: bytes) -> Broken:
         if self.greeted or self._lines:
-            return Broken(SmtpReason.PROTOCOL, begin)
+            return Broken(Trouble.PROTOCOL, begin)
         what = guess(begin)
         message = None if what is None else f"What listens there speaks {what}, not SMTP."
-        return Broken(SmtpReason.NOT_SMTP, begin, message)
+        return Broken(Trouble.NOT_SMTP, begin, message)
