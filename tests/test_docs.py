@@ -39,16 +39,16 @@ ROWS = {
         "kill -9, 100 times", "SIGTERM with 1,000 runs in flight", "double SIGTERM", "SIGHUP storm",
         "watchdog wedge", "collector away at the start", "collector away, then back",
         "100 reloads good and bad under load", "ConfigMap swap, 100 times", "secret rotation",
-        "socket in use", "state file of another version", "state file broken",
+        "socket in use", "state file of another version", "state file corrupt",
     ],
-    "D": ["554 banner", "421 banner", "incomplete banner", "SSH, HTTP, IMAP on the port", "mixed reply codes", "endless lines", "plain text after STARTTLS", "masked STARTTLS", "expired, wrong-name certificate", "client certificate demanded", "535", "greylisting", "postscreen", "endless includes, trees, circles", "answers of 63 KB, thousands of records", "includes that fail or are silent", "servers of a zone that disagree", "our own failure to look up", "a queue that floods"],
-    "E": ["answers of Stripe by class, status and code", "something else answers as Stripe", "HTML of 100 KB, a body of 10 MB, slow headers, bodies cut off", "JSON that is not Stripe's", "100 events", "a redirect, 404, 5xx, slowness at the webhook", "a webhook that takes anything", "the wrong secret here, there, at Stripe", "clocks that are apart", "the application's books cannot be read"],
+    "D": ["554 banner", "421 banner", "incomplete banner", "SSH, HTTP, IMAP on the port", "mixed reply codes", "endless lines", "plain text after STARTTLS", "masked STARTTLS", "expired, wrong-name certificate", "client certificate demanded", "535", "greylisting", "postscreen", "endless includes, trees, circles", "answers of 63 KB, thousands of records", "includes that fail or are silent", "servers of a zone that disagree", "failed lookups of our own", "a queue that floods"],
+    "E": ["answers of Stripe by class, status and code", "something else answers as Stripe", "HTML of 100 KB, a body of 10 MB, slow headers, bodies cut off", "JSON that is not Stripe's", "100 events", "a redirect, 404, 5xx, slowness at the webhook", "a webhook that takes anything", "the wrong secret here, there, at Stripe", "clocks that are apart", "the application's data cannot be read"],
     "F": [
         "golden output for each format", "JUnit parsed", "JSON and JSON lines against the schema",
         "Nagios perfdata", "promtool check metrics", "OTLP decoded", "NO_COLOR/TTY matrix",
         "hostile strings", "canary secrets", "TAP", "status page",
     ],
-    "G": ["start, status line, stop under systemd", "reload taken and refused", "bad configuration under systemd", "a wedged loop under systemd", "exposure of the unit", "credentials", "image without rights, root read-only", "programs left behind by a probe", "manifests, oldest and newest Kubernetes", "a Pod with a sidecar ends", "shards", "an Alertmanager of two is killed", "alerts, one by one", "a page that does not read, too many pages", "three locations: one cut off, one offline, one lost"],
+    "G": ["start, status line, stop under systemd", "reload applied and refused", "bad configuration under systemd", "a blocked loop under systemd", "exposure of the unit", "credentials", "image, unprivileged, read-only root", "programs left behind by a probe", "manifests, oldest and newest Kubernetes", "a Pod with a sidecar ends", "shards", "an Alertmanager of two is killed", "alerts, one by one", "a page that does not read, too many pages", "three locations: one cut off, one offline, one lost"],
 }  # fmt: skip
 CASES = {*BEHAVIOURS, *KINDS, *FAULTS, *WAYS, "nobody"}
 """What the tests of the contract suite are run with."""

@@ -63,9 +63,9 @@ def test_every_kind_has_tests_that_run_the_contract(project: Path) -> None:
     assert text.count("(ProbeContract)") >= 4
 
 
-def test_every_dependency_has_its_reason_in_the_readme(project: Path) -> None:
+def test_every_dependency_has_its_reason_in_the_table(project: Path) -> None:
     settings = tomllib.loads((project / "pyproject.toml").read_text())["project"]
-    table = (project / "README.md").read_text().split("## Dependencies")[1].split("\n## ")[0]
+    table = (project / "CONTRIBUTING.md").read_text().split("## Dependencies")[1].split("\n## ")[0]
     extras = settings["optional-dependencies"]
     for requirement in [*settings["dependencies"], *extras["demo"]]:
         name = re.split(r"[<>=~;\[ ]", requirement)[0]

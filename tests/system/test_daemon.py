@@ -132,7 +132,9 @@ def test_a_real_prometheus_scrapes_it_and_answers_the_queries_of_the_readme(
         lambda: server.query('rate(probed_check_runs_total{probed_outcome="failed"}[15s]) > 0'),
         "failures have a rate",
     )
-    for block in re.findall(r"```promql\n(.*?)```", (project / "README.md").read_text(), re.DOTALL):
+    for block in re.findall(
+        r"```promql\n(.*?)```", (project / "docs/telemetry.md").read_text(), re.DOTALL
+    ):
         for line in block.splitlines():
             if line and not line.startswith("#"):
                 assert server.query(line) is not None
