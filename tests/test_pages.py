@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -155,3 +156,12 @@ def test_every_path_that_a_page_for_contributors_names_exists(project: Path, pag
     )
     for path in paths:
         assert (project / path).exists(), path
+
+
+def test_the_layers_of_the_architecture_are_those_of_the_contract(project: Path) -> None:
+    settings = tomllib.loads((project / "pyproject.toml").read_text())
+    contracts = settings["tool"]["importlinter"]["contracts"]
+    layers = next(each["layers"] for each in contracts if each["type"] == "layers")
+    table = (project / "docs/ARCHITECTURE.md").read_text().split("| Layer | Duty |")[1]
+    rows = re.findall(r"^\| (`[^|]+`) \|", table.split("\n\n")[0], re.MULTILINE)
+    assert [re.findall(r"\w+", row) for row in rows] == [re.findall(r"\w+", row) for row in layers]
