@@ -1,4 +1,4 @@
-"""A figure, what is asked of it, and the table of all."""
+"""A figure with its bounds, and the table of all figures."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """Less is better. `least`, `aim` and `beyond` are the bounds that it is held against."""
+    """A measurement: less is better. `minimum`, `goal` and `stretch` are its bounds."""
 
     name: str
     value: float
     unit: str
-    least: float | None = None
-    aim: float | None = None
-    beyond: float | None = None
+    minimum: float | None = None
+    goal: float | None = None
+    stretch: float | None = None
     detail: str = ""
 
     @property
     def verdict(self) -> str:
-        """The best bound that it keeps."""
-        bounds = (("beyond", self.beyond), ("aim", self.aim), ("least", self.least))
-        if self.least is None:
+        """The best bound that the value meets."""
+        bounds = (("stretch", self.stretch), ("goal", self.goal), ("minimum", self.minimum))
+        if self.minimum is None:
             return ""
         return next((name for name, bound in bounds if bound and self.value <= bound), "missed")
 
@@ -36,14 +36,14 @@ class Figure:
 def ratio(
     name: str, pairs: Sequence[tuple[float, float]], bounds: tuple[float, float, float], unit: str
 ) -> Figure:
-    """The median of ours over theirs, round by round; both as they were in the detail."""
+    """Return the median of ours over theirs, round by round; `detail` has the median of each."""
     ours, theirs = (statistics.median(side) for side in zip(*pairs, strict=True))
     value = statistics.median(mine / other for mine, other in pairs)
     return Figure(name, value, "", *bounds, detail=f"{ours:.0f} / {theirs:.0f} {unit}")
 
 
 def quantile(part: float, buckets: Mapping[float, float]) -> float:
-    """As histogramquantile of Prometheus: linear within a bucket."""
+    """Return a quantile like Prometheus's `histogram_quantile`: linear within a bucket."""
     wanted, low, seen = part * max(buckets.values()), 0.0, 0.0
     for bound in sorted(buckets):
         if buckets[bound] >= wanted:
@@ -56,12 +56,14 @@ def quantile(part: float, buckets: Mapping[float, float]) -> float:
 
 
 def table(figures: Sequence[Figure]) -> str:
-    """As Markdown, for the terminal and the README."""
-    rows: list[tuple[str, ...]] = [("", "measured", "least", "aim", "beyond", "reached", "")]
+    """Return a Markdown table, for the terminal and docs/performance.md."""
+    rows: list[tuple[str, ...]] = [
+        ("Figure", "Measured", "Minimum", "Goal", "Stretch", "Reached", "Detail")
+    ]
     rows += [
         (
             figure.name, f"{figure.value:.3g} {figure.unit}".strip(),
-            *(("" if bound is None else f"{bound:g}") for bound in (figure.least, figure.aim, figure.beyond)),
+            *(("" if bound is None else f"{bound:g}") for bound in (figure.minimum, figure.goal, figure.stretch)),
             figure.verdict, figure.detail,
         )
         for figure in figures
@@ -76,7 +78,7 @@ def table(figures: Sequence[Figure]) -> str:
 
 
 def machine() -> str:
-    """What it was measured on."""
+    """Return processor, cores and Python version."""
     model = next(
         (
             line.partition(":")[2].strip()
