@@ -1,7 +1,10 @@
-"""Why: the closed set of reasons, and the one table from foreign exceptions to reasons.
+"""The closed set of reasons, and the tables from foreign exceptions to reasons.
 
-A reason is `area.cause`, the `error.type` of the telemetry. The shared areas stand here; a probe
-kind adds its own as a subclass of `Reasons` beside its class. No reason is ever made from text.
+A reason is `area.cause`, the `error.type` of the telemetry. This module has the shared ones; a probe
+kind adds its own as a subclass of `Reasons`. No reason is ever made from text.
+
+What a reason means, its usual causes and what to look at are in the `.toml` file beside the module of
+its class; only `probed.manual` reads it.
 """
 
 from __future__ import annotations
@@ -19,8 +22,8 @@ _SHAPE = re.compile(r"[a-z][a-z0-9_]*\.[a-z0-9_]+\Z")
 
 
 class Reasons(StrEnum):
-    """Base of the sets of reasons. A member is `NAME = "area.cause", "One sentence for people."`,
-    with a second sentence where there is something that can be done.
+    """Base class of sets of reasons. A member is `NAME = "area.cause", "One sentence for people."`, with
+    an optional second sentence that says what to do; it becomes evidence.
     """
 
     sentence: str
@@ -155,9 +158,9 @@ class Reason(Reasons):
 
 
 class ProbeError(Exception):
-    """An end of the run whose reason is known where it is raised.
+    """An error that ends the run with a known reason.
 
-    `level` is the outcome it stands for; `message` must not repeat text of the peer unsanitized.
+    `level` is the outcome of the finding. `message` must not contain unsanitized text of the peer.
     """
 
     def __init__(
@@ -240,11 +243,11 @@ OURS: AbstractSet[Reasons] = {
     Reason.SELF_PERMISSION,
     Reason.INTERNAL,
 }
-"""What says nothing about the peer."""
+"""Reasons that say nothing about the peer."""
 
 
 def classify(error: BaseException) -> tuple[Reasons, Outcome]:
-    """Reason and outcome of an exception: the first along the chain of causes that is known.
+    """Return reason and outcome of an exception: of the first known one along its chain of causes.
 
     What is not known is `internal.error`, an `unknown` that is loudly visible.
     """

@@ -1,4 +1,4 @@
-"""Why what a domain publishes for its mail does not hold."""
+"""Reasons of the email_auth kind."""
 
 from __future__ import annotations
 

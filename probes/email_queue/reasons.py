@@ -1,4 +1,4 @@
-"""Why a mail queue is not well: the reasons of this kind."""
+"""Reasons of the email_queue kind."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from probed import Reasons
 
 
 class QueueReason(Reasons):
-    """What the queue holds, and why it could not be looked at."""
+    """Reasons from the contents of the queue, or why it could not be read."""
 
     OLD = "queue.old", "Mail has been waiting in the queue for too long."
     GROWING = "queue.growing", "The queue grows too fast."

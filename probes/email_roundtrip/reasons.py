@@ -1,4 +1,4 @@
-"""Why a mail did not make it: the reasons of this kind, beside those of the relay."""
+"""Reasons of the email_roundtrip kind, beside those of the relay."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from probes.smtp.reasons import SmtpReason
 
 
 class RoundtripReason(Reasons):
-    """What became of the mail, and of asking the mailbox for it."""
+    """Reasons of the mail's delivery, and of reading the mailbox."""
 
     NOT_ARRIVED = "roundtrip.not_arrived", "The mail did not arrive in time."
     SLOW = "roundtrip.slow", "The mail was delivered slowly."
@@ -39,4 +39,4 @@ AllReasons: type[Reasons] = cast("Any", Reasons)(
         for reason in kind
     },
 )
-"""Those of the relay too."""
+"""The reasons of this kind and of the relay."""

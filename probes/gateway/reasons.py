@@ -1,4 +1,4 @@
-"""Why a gateway is not well: the reasons of this kind."""
+"""Reasons of the gateway kind."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from probed import Reasons
 
 
 class GatewayReason(Reasons):
-    """What the answer and its health document say, and what asking the upstreams has shown."""
+    """Reasons from the response, its health document and the upstreams."""
 
     DOWN = "health.down", "The service reports that it is down."
     DEGRADED = "health.degraded", "The service reports that it is degraded."

@@ -1,4 +1,4 @@
-"""Why a MongoDB server is not well, or could not be judged: the reasons of this kind."""
+"""Reasons of the mongo kind."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from probed import Reasons
 
 
 class MongoReason(Reasons):
-    """What the server's answers, and the lack of them, say."""
+    """Reasons from the server's replies, or from their absence."""
 
     AUTH_REJECTED = (
         "auth.rejected",

@@ -1,4 +1,4 @@
-"""Why a mail relay cannot be used: the reasons of this kind."""
+"""Reasons of the smtp kind."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from probed import Reasons
 
 
 class SmtpReason(Reasons):
-    """What the relay said, or did not say, phase by phase; and what the group of relays comes to."""
+    """Reasons of a relay, phase by phase, and of the group of relays."""
 
     BANNER_SLOW = "smtp.banner_slow", "The relay's greeting is slow."
     BANNER_INCOMPLETE = "smtp.banner_incomplete", "The relay's greeting is incomplete."

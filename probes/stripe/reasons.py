@@ -1,4 +1,4 @@
-"""Why Stripe, or what the application makes of it, is not well: the reasons of this kind."""
+"""Reasons of the stripe kind."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from probed import Reason, Reasons
 
 
 class StripeReason(Reasons):
-    """What Stripe's API says, what our webhook endpoint answers, and how both go together."""
+    """Reasons from Stripe's API, from the webhook endpoint, and from both together."""
 
     API_ERROR = "stripe.api_error", "Stripe's API returned an error."
     AUTH_REJECTED = "stripe.auth_rejected", "Stripe rejected the API key."
@@ -67,9 +67,9 @@ class StripeReason(Reasons):
 
 
 BY_VALUE: Mapping[str, Reasons] = {reason.value: reason for reason in (*Reason, *StripeReason)}
-"""All reasons that a finding of this kind may have, for those that were remembered."""
+"""Every reason that a finding of this kind can have, to restore remembered findings."""
 
 OF_THE_KEY = frozenset(
     {StripeReason.AUTH_REJECTED, StripeReason.KEY_EXPIRED, StripeReason.RATE_LIMITED}
 )
-"""What one step with the key has found and all others would find too."""
+"""Reasons that hold for every step with the key once one step has found them."""
