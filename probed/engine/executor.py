@@ -95,6 +95,7 @@ class Places:
         """Have other limits from now on; runs that go on keep their places."""
         self.limits = limits
         self._admit()
+        self.observe(self.running, self.waiting)
 
     def _is_free(self, host: str) -> bool:
         limits = self.limits

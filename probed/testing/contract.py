@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -34,8 +35,11 @@ import anyio
 import pytest
 from anyio import to_thread
 
+from probed.config import Check
 from probed.config.docs import field_docs
-from probed.engine.runner import execute
+from probed.engine.executor import Executor
+from probed.engine.references import References
+from probed.engine.runner import Runner, execute
 from probed.fields import HostPort, Tls
 from probed.model import Outcome, Result
 from probed.net import Network, Resolver
@@ -239,6 +243,23 @@ class ProbeContract:
             if name.partition(".")[0] in ours and not name.startswith("probed.testing.")
         )
         assert not found, f"left in cycles: {found}"
+
+    async def test_memory_is_committed_with_its_result(self, scenario: str) -> None:
+        """A run works on a copy of what the check remembers, and leaves nothing when it is cancelled."""
+        async with self.scenarios()[scenario]() as scene:
+            runner = Runner(scene.network or Network(), redactor=Redactor([CANARY]))
+            executor = Executor(runner, References(runner, ()))
+            check = Check("check", scene.probe, timeout=self.timeout, confirm=0)
+            known = await executor.run(check)
+            assert_memory(known.memory)
+            before = json.dumps(known.memory)
+            for share in (0.1, 0.5, 0.9):
+                with anyio.move_on_after(known.result.duration_s * share):
+                    await executor.run(check, known.memory)
+                assert json.dumps(known.memory) == before
+            await executor.run(check, known.memory)
+            assert json.dumps(known.memory) == before
+            assert executor.places.running == 0
 
     async def test_every_declared_measure_is_emitted(self) -> None:
         """The scenarios together make the kind emit every measure that it declares."""

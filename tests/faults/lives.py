@@ -1,9 +1,9 @@
-"""Many short lives of the daemon: `python lives.py CONFIG LOG`.
+"""Many short lives of the daemon: `python lives.py CONFIG LOG STATE`.
 
-Each line on standard input is `SIGNAL SECONDS`: a daemon begins, gets that signal after so many
-seconds, and how it ended is printed (a negative number is the signal that killed it). A life costs
-a fork instead of the start of an interpreter. State is saved more often than usual, so that short
-lives leave some; every run of `tcp` remembers how many there were.
+Each line on standard input is `SIGNAL SECONDS SAVES`: a daemon starts, gets that signal so many seconds
+after it has saved its state so many times, and its exit status is printed (a negative number is the
+signal that killed it). A life costs a fork instead of the start of an interpreter. State is saved more
+often than usual, so that short lives leave some; every run of `tcp` remembers how many there were.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
-import probed.app.daemon
+import probed.app.saving
 import probed.cli.loop
 import probed.telemetry.export  # what is imported before the fork need not be after
 from probed.cli import main
@@ -22,7 +23,7 @@ from probed.probe import Run
 from probes.tcp import TcpProbe
 
 gc.disable()  # as the command does
-probed.app.daemon.SAVE_INTERVAL = 0.02
+probed.app.saving.SAVE_INTERVAL = 0.02
 
 _probe = TcpProbe.probe
 
@@ -51,9 +52,28 @@ def life(path: str, log: str) -> int:
         os._exit(code)
 
 
+def stamp(path: str) -> object:
+    """What changes with each save."""
+    try:
+        found = Path(path, "state.db-wal").stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
+def await_saves(path: str, count: int) -> None:
+    ends = time.monotonic() + 20
+    while count and time.monotonic() < ends:
+        before = stamp(path)
+        while stamp(path) == before and time.monotonic() < ends:
+            time.sleep(0.002)
+        count -= 1
+
+
 for line in sys.stdin:
-    name, seconds = line.split()
+    name, seconds, saves = line.split()
     pid = life(sys.argv[1], sys.argv[2])
+    await_saves(sys.argv[3], int(saves))
     time.sleep(float(seconds))
     os.kill(pid, signal.Signals[name])
     print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)

@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -103,9 +104,9 @@ class Chain:
     process: subprocess.Popen[str]
     states: list[dict[str, Any]] = field(default_factory=list)
 
-    def live(self, how: str, seconds: float) -> None:
+    def live(self, how: str, seconds: float, saves: int) -> None:
         assert self.process.stdin is not None
-        self.process.stdin.write(f"{how} {seconds}\n")
+        self.process.stdin.write(f"{how} {seconds} {saves}\n")
         self.process.stdin.flush()
 
     def ended(self) -> int:
@@ -122,9 +123,17 @@ class Chain:
                 return
             with closing(sqlite3.connect(file)) as database:
                 assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-                tables = database.execute("SELECT name FROM sqlite_master").fetchall()
-                rows = database.execute("SELECT name, document FROM checks") if tables else []
-                self.states.append({name: json.loads(document) for name, document in rows})
+                if not database.execute("SELECT name FROM sqlite_master").fetchall():
+                    return
+                rows = database.execute("SELECT name, document FROM checks")
+                state = {name: json.loads(document) for name, document in rows}
+                rows = database.execute("SELECT name, which, document FROM results")
+                for name, which, document in rows:
+                    state[name][which] = json.loads(document)
+                rows = database.execute("SELECT name, document FROM transitions ORDER BY id")
+                for name, document in rows:
+                    state[name].setdefault("transitions", []).append(json.loads(document))
+                self.states.append(state)
 
     def log(self) -> list[dict[str, Any]]:
         text = (self.folder / "log").read_text()
@@ -143,7 +152,7 @@ def chains(tmp_path: Path, collector: Collector, peers: Any) -> Iterator[list[Ch
             CONFIG.format(state=folder / "state", collector=collector.url, good=peers.ports["line"])
         )
         process = subprocess.Popen(
-            [sys.executable, LIVES, str(config), str(folder / "log")],
+            [sys.executable, LIVES, str(config), str(folder / "log"), str(folder / "state")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -156,7 +165,7 @@ def chains(tmp_path: Path, collector: Collector, peers: Any) -> Iterator[list[Ch
         chain.process.communicate(timeout=10)
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(240)
 def test_a_hundred_kills_break_no_state_and_lose_no_span(
     chains: list[Chain], collector: Collector
 ) -> None:
@@ -167,12 +176,14 @@ def test_a_hundred_kills_break_no_state_and_lose_no_span(
         if kill == KILLS // 2:
             collector.away = False
         for chain in chains:
-            chain.live("SIGKILL", moments.uniform(0.05, 0.4))
+            # Some die while they start, others after they have saved.
+            saves = kill % 2
+            chain.live("SIGKILL", moments.uniform(0.05, 0.4), saves)
         for chain in chains:
             assert chain.ended() == -9, "it ended by itself"
             chain.look()
     for chain in chains:
-        chain.live("SIGTERM", 2.0)
+        chain.live("SIGTERM", 0.5, 2)
     for chain in chains:
         assert chain.ended() == 0
         chain.look()
@@ -195,22 +206,32 @@ def near(at: int, starts: set[int]) -> bool:
 
 def judge(states: list[dict[str, Any]]) -> None:
     """Nothing that was known once is forgotten or counted twice."""
-    last: dict[str, dict[str, Any]] = {}
+    known: dict[str, dict[str, Any]] = {}
     assert len(states) > KILLS // 2
     for state in states:
         for name, kept in state.items():
-            now, before = kept["state"], last.get(name, {"state": {}, "memory": {"runs": 0}})
+            now, before = kept["state"], known.get(name, {"state": {}, "memory": {"runs": 0}})
             streak = "failed_streak" if name == "bad" else "ok_streak"
             assert now[streak] >= before["state"].get(streak, 0)
             assert now["last_run"] >= before["state"].get("last_run", 0)
             assert kept["memory"]["runs"] >= before["memory"]["runs"]
-            # A run that is cut off has been remembered, and is not counted.
-            assert kept["memory"]["runs"] >= now[streak]
+            # What a run remembers is saved with its result; a run that was cut off leaves nothing.
+            assert kept["memory"]["runs"] == now[streak]
+            # Events and the state that they lead to are one transaction.
+            changes = kept.get("transitions", [])
+            assert [change["new"] for change in changes] in ([], ["down"], ["up"])
+            assert now.get("verdict", "pending") == (changes[-1]["new"] if changes else "pending")
+            assert now.get("since", 0.0) == (changes[-1]["at"] if changes else 0.0)
+            if name == "bad":
+                last = kept["not_ok"]
+                assert last["findings"][0]["reason"] == "connect.refused"
+                at = datetime.fromisoformat(last["started_at"]).timestamp()
+                assert abs(at - now["last_run"]) < 0.002
             settled = {"bad": "down", "good": "up"}[name]
             if before["state"].get("verdict") == settled:
                 assert now["verdict"] == settled
-            last[name] = kept
-        assert set(last) == set(state), "a check is forgotten"
+            known[name] = kept
+        assert set(known) == set(state), "a check is forgotten"
 
 
 def told(log: list[dict[str, Any]]) -> None:

@@ -15,7 +15,7 @@ from probed.config import Config, ConfigError, loads
 from probed.control.server import ControlServer
 from probed.registry import Registry
 from probed.state import CheckState
-from probed.store.checks import SavedCheck, Store
+from probed.store.checks import SavedCheck, Snapshot, Store
 from probed.telemetry.spool_records import SEGMENT, Encoded, pack
 from probed.telemetry.spool_segments import Segments
 
@@ -139,7 +139,7 @@ async def test_states_that_were_damaged(
     kept = {
         f"c{n}": SavedCheck("tcp", "h:1", CheckState(last_run=1e9), {"n": n}) for n in range(40)
     }
-    assert await store.save(store.encode(kept, 1e9))
+    assert await store.save(Snapshot(kept), 1e9)
     store.close()
 
     def damage() -> None:
@@ -153,7 +153,7 @@ async def test_states_that_were_damaged(
     again = Store(folder)
     found = await again.load(1e9)
     assert set(found) <= set(kept)
-    assert await again.save(again.encode({"x": SavedCheck("tcp", "h:1")}, 1e9))
+    assert await again.save(Snapshot({"x": SavedCheck("tcp", "h:1")}), 1e9)
     again.close()
 
 
