@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import ssl
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from probed.demo.peer import DemoUnavailable
-from probed.demo.wire import HOST
+from probed.demo.peer import HOST, DemoUnavailable
+from probed.testing.certificates import Authority
 
 
 def certificates(authority: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """Contexts with a valid and with an expired certificate; the authority's goes to the file."""
+    """Return server contexts with a valid and an expired certificate, and write the certificate of
+    their authority to a file. Blocks.
+    """
     try:
-        import trustme  # noqa: PLC0415  # only the demo needs it
+        issuer = Authority()
     except ImportError:
         raise DemoUnavailable(
             "the demo needs trustme: install probed-daemon with its extra, probed-daemon[demo]"
         ) from None
-    issuer = trustme.CA(organization_name="probed demo")
-    issuer.cert_pem.write_to_path(str(authority))
-    now, day = datetime.now(UTC), timedelta(days=1)
-    contexts = []
-    for begin, end in ((now - day, now + 90 * day), (now - 90 * day, now - day)):
-        leaf = issuer.issue_cert(HOST, "localhost", "demo.test", not_before=begin, not_after=end)
-        contexts.append(ssl.create_default_context(ssl.Purpose.CLIENT_AUTH))
-        leaf.configure_cert(contexts[-1])
-    return contexts[0], contexts[1]
+    authority.write_bytes(issuer.pem)
+    names = (HOST, "localhost", "demo.test")
+    return issuer.issue(*names).context, issuer.issue(*names, expired=True).context

@@ -1,45 +1,40 @@
-"""A collector that takes OTLP over HTTP and counts what arrives, so that it can be watched."""
+"""An OTLP collector that counts what it receives."""
 
 from __future__ import annotations
 
 import zlib
 from typing import Any
 
-from anyio.abc import ByteStream, TaskGroup
-from anyio.streams.buffered import BufferedByteReceiveStream
+from anyio.abc import TaskGroup
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from probed.demo.peer import TcpPeer
-from probed.demo.wire import HEAD_LIMIT, Response
+from probed.demo.peer import DemoPeer
+from probed.testing.webserver import Answer, HttpServer, Received
 
 BODY_LIMIT = 8 << 20
 
 
-class Collector(TcpPeer):
-    """Takes `/v1/traces` and `/v1/metrics` as protobuf, plain or gzip (the OTLP specification)."""
+class Collector(DemoPeer):
+    """Accepts `/v1/traces` and `/v1/metrics` as protobuf, plain or gzip (the OTLP specification)."""
 
-    async def start(self, tasks: TaskGroup) -> None:
+    async def start(self, tasks: TaskGroup) -> None:  # noqa: ARG002  # the server has its own tasks
         self._spans = self._points = 0
         self._last = ""
-        await self.port.listen(tasks, self.handle)
-        self.setting.urls["otlp"] = f"http://{self.port}"
+        server = HttpServer({}, default=self._respond)
+        await self.serve(server)
+        self.setting.urls["otlp"] = server.url("")
 
-    async def handle(self, stream: ByteStream) -> None:
-        reader = BufferedByteReceiveStream(stream)
-        head = (await reader.receive_until(b"\r\n\r\n", HEAD_LIMIT)).decode("latin-1")
-        first, *lines = head.split("\r\n")
-        fields = {n.lower(): v.strip() for n, _, v in (line.partition(":") for line in lines)}
-        length = fields.get("content-length", "")
-        status = 400
-        if length.isdecimal() and int(length) <= BODY_LIMIT:
-            body = await reader.receive_exactly(int(length)) if int(length) else b""
-            path = first.partition(" ")[2].partition(" ")[0]
-            status = self._take(path, body, gzip=fields.get("content-encoding") == "gzip")
-        await stream.send(Response(status, b"", "application/x-protobuf").encode())
+    def _respond(self, request: Received) -> Answer:
+        headers = {"Content-Type": "application/x-protobuf", "Connection": "close"}
+        if "content-length" not in request.headers:
+            return Answer(400, headers)
+        gzip = request.headers.get("content-encoding") == "gzip"
+        return Answer(self._count(request.path, request.body, gzip=gzip), headers)
 
-    def _take(self, path: str, body: bytes, *, gzip: bool) -> int:
+    def _count(self, path: str, body: bytes, *, gzip: bool) -> int:
+        """Count the items of a request and return the status of the response."""
         try:
             if gzip:
                 body = zlib.decompressobj(31).decompress(body, BODY_LIMIT)

@@ -1,21 +1,23 @@
-"""The demo's API gateway, and the two services behind it."""
+"""The demo's API gateway and the two services behind it."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import anyio
 from anyio.abc import TaskGroup
 
-from probed.demo.peer import Check, HttpPeer
-from probed.demo.wire import NOT_FOUND, Response, fetch
+from probed.demo.client import fetch
+from probed.demo.peer import NOT_FOUND, Check, HttpPeer
 from probed.reasons import ProbeError
+from probed.testing.webserver import Answer
 
 
-def _json(status: int, value: object, content_type: str) -> Response:
-    return Response(status, json.dumps(value, indent=1).encode() + b"\n", content_type)
+def _json(status: int, value: object, content_type: str) -> Answer:
+    return Answer(status, {"Content-Type": content_type}, json.dumps(value, indent=1) + "\n")
 
 
 def _breaker(failure_rate: str) -> dict[str, Any]:
@@ -35,7 +37,7 @@ def _breaker(failure_rate: str) -> dict[str, Any]:
 
 
 class Billing(HttpPeer):
-    """A service that answers as Spring Boot Actuator does, with resilience4j's breakers."""
+    """A service with Spring Boot Actuator's health, and resilience4j's breakers."""
 
     breaks: ClassVar[Mapping[str, str]] = {
         "upstream": "billing refuses connections, so the gateway cannot answer for it"
@@ -65,20 +67,19 @@ class Billing(HttpPeer):
         "application/vnd.spring-boot.actuator.v3+json",
     )
 
-    async def start(self, tasks: TaskGroup) -> None:
-        self._tasks = tasks
-        await self.port.listen(tasks, self.handle)
-        self.setting.urls["billing"] = f"http://{self.port}/actuator/health"
+    async def start(self, tasks: TaskGroup) -> None:  # noqa: ARG002  # the server has its own tasks
+        await self.serve(self.server)
+        self.setting.urls["billing"] = self.server.url("/actuator/health")
 
     async def break_(self, name: str) -> None:
         await super().break_(name)
-        await self.port.refuse()
+        await self.server.refuse()
 
     async def mend(self, name: str) -> None:
         await super().mend(name)
-        await self.port.listen(self._tasks, self.handle)
+        self.server.resume()
 
-    async def answer(self, target: str) -> Response:
+    async def answer(self, target: str) -> Answer:
         return self._HEALTH if target == "/actuator/health" else NOT_FOUND
 
     def checks(self) -> list[Check]:
@@ -93,7 +94,7 @@ class Billing(HttpPeer):
 
 
 class Catalog(HttpPeer):
-    """A service that answers with `application/health+json`."""
+    """A service with health as `application/health+json`."""
 
     _HEALTH = _json(
         200,
@@ -119,11 +120,11 @@ class Catalog(HttpPeer):
         "application/health+json",
     )
 
-    async def start(self, tasks: TaskGroup) -> None:
-        await self.port.listen(tasks, self.handle)
-        self.setting.urls["catalog"] = f"http://{self.port}/health"
+    async def start(self, tasks: TaskGroup) -> None:  # noqa: ARG002  # the server has its own tasks
+        await self.serve(self.server)
+        self.setting.urls["catalog"] = self.server.url("/health")
 
-    async def answer(self, target: str) -> Response:
+    async def answer(self, target: str) -> Answer:
         return self._HEALTH if target == "/health" else NOT_FOUND
 
     def checks(self) -> list[Check]:
@@ -137,44 +138,40 @@ class Catalog(HttpPeer):
         ]
 
 
-# --- the gateway ----------------------------------------------------------------------------------
-
-
 class Gateway(HttpPeer):
-    """A reverse proxy: `/billing/...` and `/catalog/...` go to the services, `/health` is their
-    health in one document, `/actuator/health` is billing's, `/plain` is a word of its own.
+    """A reverse proxy: `/billing/...` and `/catalog/...` are forwarded, `/health` has the health of both
+    services, `/actuator/health` that of billing, and `/plain` is one word.
     """
 
     breaks: ClassVar[Mapping[str, str]] = {
-        "gateway": "the gateway answers 502, although the services behind it are well",
-        "slow": "the gateway takes its time to answer",
+        "gateway": "the gateway answers 502, although the services behind it are healthy",
+        "slow": "the gateway answers slowly",
     }
 
     _UPSTREAMS = ("billing", "catalog")
     _PATIENCE = 2.0
-    _BAD_GATEWAY = Response(
+    _BAD_GATEWAY = Answer(
         502,
-        b"<html><head><title>502 Bad Gateway</title></head>\n"
-        b"<body><h1>502 Bad Gateway</h1></body></html>\n",
-        "text/html",
-        {"Server": "demo-gateway"},
+        {"Content-Type": "text/html", "Server": "demo-gateway"},
+        "<html><head><title>502 Bad Gateway</title></head>\n"
+        "<body><h1>502 Bad Gateway</h1></body></html>\n",
     )
 
-    async def start(self, tasks: TaskGroup) -> None:
-        await self.port.listen(tasks, self.handle)
-        self.setting.urls["gateway"] = f"http://{self.port}/health"
-        self.setting.urls["actuator"] = f"http://{self.port}/actuator/health"
-        self.setting.urls["plain"] = f"http://{self.port}/plain"
+    async def start(self, tasks: TaskGroup) -> None:  # noqa: ARG002  # the server has its own tasks
+        await self.serve(self.server)
+        self.setting.urls["gateway"] = self.server.url("/health")
+        self.setting.urls["actuator"] = self.server.url("/actuator/health")
+        self.setting.urls["plain"] = self.server.url("/plain")
 
-    async def answer(self, target: str) -> Response:
-        if "slow" in self.broken:
-            await anyio.sleep(self.setting.slowness)
-        if "gateway" in self.broken:
-            return self._BAD_GATEWAY
+    async def answer(self, target: str) -> Answer:
+        found = self._BAD_GATEWAY if "gateway" in self.broken else await self._route(target)
+        return replace(found, delay=self.setting.slowness) if "slow" in self.broken else found
+
+    async def _route(self, target: str) -> Answer:
         if target == "/health":
             return await self._health()
         if target == "/plain":
-            return Response(200, b"OK\n")
+            return Answer(200, body="OK\n")
         if target == "/actuator/health":
             return await self._forward(self.setting.urls["billing"])
         name, _, path = target.removeprefix("/").partition("/")
@@ -183,30 +180,30 @@ class Gateway(HttpPeer):
             return await self._forward("/".join([*origin, path]))
         return NOT_FOUND
 
-    async def _forward(self, url: str) -> Response:
+    async def _forward(self, url: str) -> Answer:
         try:
             with anyio.fail_after(self._PATIENCE):
                 found = await fetch(url)
         except (OSError, ProbeError):
             return self._BAD_GATEWAY
         via = {"Server": "demo-gateway", "Via": "1.1 demo-gateway"}
-        return Response(found.status, found.body, found.content_type, via)
+        return replace(found, headers={**found.headers, **via})
 
-    async def _health(self) -> Response:
-        """Section 3 of draft-inadarei-api-health-check: a `fail` goes with a 4xx or 5xx."""
+    async def _health(self) -> Answer:
+        """Return the health of the services: 4xx or 5xx for `fail` (draft-inadarei-api-health-check, 3)."""
         found: dict[str, dict[str, Any]] = {name: {} for name in self._UPSTREAMS}
         async with anyio.create_task_group() as tasks:
             for name in found:
-                tasks.start_soon(self._ask, name, found)
-        well = all(check["status"] == "pass" for check in found.values())
+                tasks.start_soon(self._probe, name, found)
+        healthy = all(check["status"] == "pass" for check in found.values())
         document = {
-            "status": "pass" if well else "fail",
+            "status": "pass" if healthy else "fail",
             "serviceId": "demo-gateway",
             "checks": {f"{name}:responseTime": [check] for name, check in found.items()},
         }
-        return _json(200 if well else 503, document, "application/health+json")
+        return _json(200 if healthy else 503, document, "application/health+json")
 
-    async def _ask(self, name: str, found: dict[str, dict[str, Any]]) -> None:
+    async def _probe(self, name: str, found: dict[str, dict[str, Any]]) -> None:
         began = anyio.current_time()
         response = await self._forward(self.setting.urls[name])
         found[name] = {

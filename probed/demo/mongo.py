@@ -1,7 +1,7 @@
-"""A server that speaks MongoDB's protocol, with an application at work on it.
+"""A server with MongoDB's protocol, and an application that uses it.
 
-It is SecantusDB, run as a program of its own (it is GPL: nothing here imports it); without it the demo
-has no such peer. Between it and its clients stands a relay, which can be broken.
+The server is SecantusDB, run as a separate program (it is GPL: nothing here imports it). If it is not
+installed, the demo has no such peer. Its clients go through a relay, which can be broken.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import anyio
 import anyio.to_thread
-from anyio.abc import ByteStream, Process, TaskGroup
+from anyio.abc import Process, SocketStream, TaskGroup
 
-from probed.demo.peer import Check, DemoUnavailable, Setting, TcpPeer
-from probed.demo.wire import HOST
+from probed.demo.peer import HOST, Check, DemoUnavailable, Setting, TcpPeer
+from probed.testing.peer import Gone, Peer
 
 if TYPE_CHECKING:
     from pymongo import AsyncMongoClient
 
 STARTING = 20.0
-"""Seconds that it may take to listen."""
+"""Seconds within which the server must listen."""
 PACE = 0.25
-"""Seconds between two pieces of the application's work."""
+"""Seconds between two operations of the application."""
 SLOW = 4
-"""Slow operations that each of them records while `slow-ops` is broken."""
+"""Slow operations that each of them records during `slow-ops`."""
 
 
 class Mongo(TcpPeer):
-    """The server, the relay before it, and the application."""
+    """The server, the relay in front of it, and the application."""
 
     breaks: ClassVar[Mapping[str, str]] = {
         "mongo": "the database refuses connections",
-        "connections": "the database has no connections left: it closes whoever comes",
+        "connections": "the database has no connections left and closes new ones",
         "slow-ops": "the database's profile fills with operations of 2 seconds",
     }
 
@@ -51,7 +51,6 @@ class Mongo(TcpPeer):
     async def start(self, tasks: TaskGroup) -> None:
         if await anyio.to_thread.run_sync(find_spec, "secantus") is None:
             return
-        self._tasks = tasks
         self._backend = _free_port()
         self._process = await anyio.open_process(
             [sys.executable, "-m", "secantus", "--host", HOST, "--port", str(self._backend),
@@ -66,8 +65,8 @@ class Mongo(TcpPeer):
         await self._database.command({"profile": 1, "slowms": 1000})
         await self._database.orders.insert_many([{"n": n} for n in range(100)])
         tasks.start_soon(self._work)
-        await self.port.listen(tasks, self.handle)
-        self.setting.urls["mongo"] = f"mongodb://{self.port}"
+        await self.serve(self.server)
+        self.setting.urls["mongo"] = f"mongodb://{self.server.address}"
 
     @property
     def _database(self) -> Any:
@@ -84,7 +83,7 @@ class Mongo(TcpPeer):
                 else:
                     return
         raise DemoUnavailable(
-            "SecantusDB does not start: the demo runs without it if it is removed"
+            "SecantusDB does not start. Uninstall it to run the demo without MongoDB"
         )
 
     async def stop(self) -> None:
@@ -96,19 +95,19 @@ class Mongo(TcpPeer):
                 await client.close()
         if process is not None:
             if process.returncode is None:
-                process.kill()  # asked to end, it takes 2 s; its files go with the folder
+                process.kill()  # terminating takes 2 s; its files are removed with the folder
             await process.wait()
             await process.aclose()
 
-    async def handle(self, stream: ByteStream) -> None:
+    async def handle(self, peer: Peer) -> None:
         if "connections" in self.broken:
             return
         async with (
             await anyio.connect_tcp(HOST, self._backend) as backend,
             anyio.create_task_group() as tasks,
         ):
-            tasks.start_soon(_pipe, stream, backend, tasks.cancel_scope)
-            tasks.start_soon(_pipe, backend, stream, tasks.cancel_scope)
+            tasks.start_soon(_upload, peer, backend, tasks.cancel_scope)
+            tasks.start_soon(_download, peer, backend, tasks.cancel_scope)
 
     async def _work(self) -> None:
         while self._client is not None:
@@ -116,12 +115,12 @@ class Mongo(TcpPeer):
                 await self._database.orders.find_one({"n": 7})
                 if "slow-ops" in self.broken:
                     await self._record()
-            except Exception:  # noqa: BLE001, S110  # the server may be gone: that is the demo
+            except Exception:  # noqa: BLE001, S110  # the server may be gone on purpose
                 pass
             await anyio.sleep(PACE)
 
     async def _record(self) -> None:
-        """As a profiler would: a slow operation itself would keep this small server from others."""
+        """Record slow operations as a profiler would: real ones would block this small server."""
         entry = {"op": "query", "ns": "shop.orders", "millis": 2000, "planSummary": "COLLSCAN"}
         staged = await self._database.staged.insert_many(
             [entry | {"ts": datetime.now(UTC)} for _ in range(SLOW)]
@@ -140,17 +139,17 @@ class Mongo(TcpPeer):
             )
         await super().break_(name)
         if name != "slow-ops":
-            await self.port.refuse()  # also those who were here before
-        await self._open()
+            await self.server.refuse()  # also resets existing connections
+        self._resume()
 
     async def mend(self, name: str) -> None:
         await super().mend(name)
         if self._process is not None:
-            await self._open()
+            self._resume()
 
-    async def _open(self) -> None:
+    def _resume(self) -> None:
         if "mongo" not in self.broken:
-            await self.port.listen(self._tasks, self.handle)
+            self.server.resume()
 
     def checks(self) -> list[Check]:
         if self._process is None:
@@ -160,7 +159,7 @@ class Mongo(TcpPeer):
                 "name": "mongo-primary",
                 "probe": "mongo",
                 "host": HOST,
-                "port": self.port.number,
+                "port": self.server.port,
                 "databases": ["shop"],
             }
         ]
@@ -172,11 +171,24 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-async def _pipe(source: ByteStream, sink: ByteStream, scope: anyio.CancelScope) -> None:
+_GONE = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream, OSError, Gone)
+
+
+async def _upload(peer: Peer, backend: SocketStream, scope: anyio.CancelScope) -> None:
+    """Copy what a client sends to the server, until one of them closes."""
     try:
-        async for data in source:
-            await sink.send(data)
-    except (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError):
+        while data := await peer.receive():
+            await backend.send(data)
+    except _GONE:
         pass
-    finally:
-        scope.cancel()
+    scope.cancel()
+
+
+async def _download(peer: Peer, backend: SocketStream, scope: anyio.CancelScope) -> None:
+    """Copy what the server sends to a client, until one of them closes."""
+    try:
+        while True:
+            await peer.send(await backend.receive())
+    except _GONE:
+        pass
+    scope.cancel()

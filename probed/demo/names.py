@@ -1,11 +1,10 @@
-"""The demo's name server: the zone `demo.test`, with what it publishes for its mail."""
+"""The demo's name server for the zone `demo.test`, with its mail records."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
 from typing import ClassVar
 
 from anyio import to_thread
@@ -13,12 +12,12 @@ from anyio.abc import TaskGroup
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from probed.demo.peer import Check, Peer, Setting
+from probed.demo.peer import Check, DemoPeer, Setting
 from probed.testing.nameserver import DnsServer
 
 DOMAIN = "demo.test"
 BACKUP = "198.51.100.26"
-"""What the backup relay sends mail on from."""
+"""Address from which the backup relay sends mail."""
 _Records = dict[tuple[str, str], list[str]]
 _KEY = f"mail._domainkey.{DOMAIN}", "TXT"
 _POLICY = f"_dmarc.{DOMAIN}", "TXT"
@@ -45,7 +44,7 @@ _SPF: _Records = {
 }
 
 
-class Names(Peer):
+class Names(DemoPeer):
     """An authoritative name server for `demo.test`, over UDP and TCP (RFC 1035)."""
 
     breaks: ClassVar[Mapping[str, str]] = {
@@ -57,23 +56,19 @@ class Names(Peer):
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
         self._server = DnsServer(_ZONE)
-        self._open = AsyncExitStack()
 
-    async def start(self, tasks: TaskGroup) -> None:  # noqa: ARG002  # the server owns its tasks
+    async def start(self, tasks: TaskGroup) -> None:  # noqa: ARG002  # the server has its own tasks
         key, other = await to_thread.run_sync(_keys)
         self._digest = hashlib.sha256(key).hexdigest()
-        self._own: _Records = {_KEY: [_published(key)]}
+        self._selector: _Records = {_KEY: [_published(key)]}
         self._changes: dict[str, _Records] = {
             "spf": _SPF,
             "dkim": {_KEY: [_published(other)]},
             "dmarc": {_POLICY: [*_ZONE[_POLICY], '"v=DMARC1; p=none"']},
         }
         self._publish()
-        await self._open.enter_async_context(self._server)
+        await self.serve(self._server)
         self.setting.urls["dns"] = f"udp://{self._server.address}"
-
-    async def stop(self) -> None:
-        await self._open.aclose()
 
     async def break_(self, name: str) -> None:
         await super().break_(name)
@@ -84,7 +79,7 @@ class Names(Peer):
         self._publish()
 
     def _publish(self) -> None:
-        self._server.zone = {**_ZONE, **self._own}
+        self._server.zone = {**_ZONE, **self._selector}
         for name in self.broken:
             self._server.zone |= self._changes[name]
 
@@ -118,7 +113,7 @@ class Names(Peer):
 
 
 def _keys() -> tuple[bytes, bytes]:
-    """Two public keys in DER."""
+    """Return two public keys in DER."""
     one, two = (
         rsa.generate_private_key(65537, 2048)
         .public_key()
@@ -129,6 +124,6 @@ def _keys() -> tuple[bytes, bytes]:
 
 
 def _published(key: bytes) -> str:
-    """A DKIM record (RFC 6376 section 3.6.1) as in a zone file, in strings of at most 255 bytes."""
+    """Return a DKIM record (RFC 6376, 3.6.1) for a zone file, in strings of at most 255 bytes."""
     text = f"v=DKIM1; k=rsa; p={base64.b64encode(key).decode()}"
     return " ".join(f'"{text[at : at + 250]}"' for at in range(0, len(text), 250))

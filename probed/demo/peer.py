@@ -1,39 +1,48 @@
-"""A peer: one small class that starts, stops, and can be broken in ways of its own."""
+"""Base classes of the demo's peers: each starts, stops, and can be broken in its own ways."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
-from anyio.abc import ByteStream, TaskGroup
+from anyio.abc import TaskGroup
 
-from probed.demo.wire import Port, Response, serve_http
+from probed.testing.endpoint import Endpoint
+from probed.testing.peer import Peer
+from probed.testing.servers import Server
+from probed.testing.webserver import Answer, HttpServer, Received
+
+HOST = "127.0.0.1"
+NOT_FOUND = Answer(404, body="Not Found\n")
 
 Check: TypeAlias = dict[str, Any]
 """One entry of `checks` in the configuration."""
 
 
 class DemoUnavailable(RuntimeError):  # noqa: N818  # the demo, not the probing, is unavailable
-    """Something that only the demo needs is not installed; the message says how to get it."""
+    """A package or a program that only the demo needs is missing; the message names the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What the peers share: a folder for files, how slow is slow, and each other's addresses."""
+    """Context that peers share: a folder for files, the delay of `slow` in seconds, and the
+    addresses of all peers.
+    """
 
     directory: Path
     slowness: float
     urls: dict[str, str] = field(default_factory=dict)
 
 
-class Peer(ABC):
-    """One embedded server.
+class DemoPeer(ABC):
+    """One embedded peer of the demo.
 
-    `breaks` are the ways in which it can be broken, with a sentence for each. `checks` asks for
-    the addresses of peers: all peers have been started by then.
+    `breaks` maps the names of its breaks to sentences. `checks` uses the addresses of peers; all
+    peers have been started by then.
     """
 
     breaks: ClassVar[Mapping[str, str]] = {}
@@ -41,55 +50,68 @@ class Peer(ABC):
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
         self.broken: set[str] = set()
+        self._open = AsyncExitStack()
 
     @abstractmethod
     async def start(self, tasks: TaskGroup) -> None:
-        """Listen, as tasks of `tasks`, and write the addresses to `setting.urls`."""
+        """Start serving, with background work in `tasks`, and put the addresses into `setting.urls`."""
 
-    @abstractmethod
+    async def serve(self, server: Endpoint) -> None:
+        """Start a server; `stop` ends it."""
+        await self._open.enter_async_context(server)
+
     async def stop(self) -> None:
         """Close everything. Also called if `start` failed."""
+        await self._open.aclose()
 
     def checks(self) -> list[Check]:
-        """The checks that watch this peer."""
+        """Return the checks for this peer."""
         return []
 
     def config(self) -> dict[str, Any]:
-        """Sections of the configuration other than `checks` that have to do with this peer."""
+        """Return sections of the configuration other than `checks` for this peer."""
         return {}
 
     def status(self) -> str | None:
-        """What it has to say of itself while it runs, in one line."""
+        """Return one line about this peer while it runs, if it has one."""
         return None
 
     async def break_(self, name: str) -> None:
+        """Break the peer; `name` is one of `breaks`."""
         self.broken.add(name)
 
     async def mend(self, name: str) -> None:
+        """Undo `break_`."""
         self.broken.discard(name)
 
 
-class TcpPeer(Peer):
-    """A peer that listens on one TCP port."""
+class TcpPeer(DemoPeer):
+    """A peer with one TCP server."""
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
-        self.port = Port()
-
-    async def stop(self) -> None:
-        await self.port.release()
+        self.server = Server(self.handle)
 
     @abstractmethod
-    async def handle(self, stream: ByteStream) -> None:
-        """One connection, from accept to close."""
+    async def handle(self, peer: Peer) -> None:
+        """Handle one connection, from accept to close."""
 
 
-class HttpPeer(TcpPeer):
-    """A peer that answers GET requests."""
+class HttpPeer(DemoPeer):
+    """A peer with one HTTP server that answers GET and HEAD, one request per connection."""
 
-    async def handle(self, stream: ByteStream) -> None:
-        await serve_http(self.answer, stream)
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
+        self.server = HttpServer({}, default=self._respond)
+
+    async def _respond(self, request: Received) -> Answer:
+        if request.method in {"GET", "HEAD"}:
+            answer = await self.answer(request.target)
+        else:
+            answer = Answer(405, {"Allow": "GET, HEAD"}, "Method Not Allowed\n")
+        headers = {"Cache-Control": "no-store", "Connection": "close", **answer.headers}
+        return replace(answer, headers=headers)
 
     @abstractmethod
-    async def answer(self, target: str) -> Response:
-        """The response to a GET of that path and query."""
+    async def answer(self, target: str) -> Answer:
+        """Return the answer to a GET of this path and query."""

@@ -1,4 +1,4 @@
-"""The stage: all peers in one task group, their configuration, and what can be broken."""
+"""The demo: all peers in one task group, their configuration and their breaks."""
 
 from __future__ import annotations
 
@@ -15,31 +15,28 @@ import anyio.to_thread
 import yaml
 from anyio.abc import TaskGroup
 
-from probed.demo.peer import Peer, Setting
+from probed.demo.peer import DemoPeer, Setting
 from probed.demo.peers import PEERS
 
 _HEAD = """\
-# The peers of `probed demo`. They listen on this machine only, on ports of their own choosing.
+# The peers of `probed demo`. They listen on loopback only, on free ports.
 """
 
 
 class _Plain(yaml.SafeDumper):
-    """Writes a value that stands twice twice, instead of a reference to the first."""
+    """Dumper that repeats a shared value instead of referring to the first one."""
 
     def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002  # the signature is PyYAML's
         return True
 
 
 class Demo:
-    """All peers, running while the context is open.
+    """All peers, running while the context is open. `slowness` is the delay of `slow` in seconds."""
 
-    `slowness` is how many seconds an answer takes while `slow` is broken.
-    """
-
-    def __init__(self, peers: Sequence[type[Peer]] = PEERS, *, slowness: float = 1.5) -> None:
+    def __init__(self, peers: Sequence[type[DemoPeer]] = PEERS, *, slowness: float = 1.5) -> None:
         self._kinds = peers
         self._slowness = slowness
-        self._peers: list[Peer] = []
+        self._peers: list[DemoPeer] = []
         self._lock = anyio.Lock()
         self._open = AsyncExitStack()
         self.urls: Mapping[str, str] = {}
@@ -68,30 +65,30 @@ class Demo:
 
     @property
     def breaks(self) -> dict[str, str]:
-        """What can be broken, with a sentence for each."""
+        """Breaks by name, with a sentence for each."""
         return {name: text for kind in self._kinds for name, text in kind.breaks.items()}
 
     @property
     def broken(self) -> frozenset[str]:
-        """What is broken now."""
+        """Names of the active breaks."""
         return frozenset(name for peer in self._peers for name in peer.broken)
 
     async def break_(self, name: str) -> None:
-        """Break it. Raises ValueError if there is no break of that name."""
+        """Activate a break. Raises ValueError if the name is unknown."""
         async with self._lock:
             await self._peer(name).break_(name)
 
     async def mend(self, name: str) -> None:
-        """Undo `break_`. Raises ValueError if there is no break of that name."""
+        """Undo a break. Raises ValueError if the name is unknown."""
         async with self._lock:
             await self._peer(name).mend(name)
 
     def status(self) -> list[str]:
-        """What peers have to say of themselves."""
+        """Return the status lines of the peers."""
         return [line for peer in self._peers if (line := peer.status())]
 
     def config_text(self) -> str:
-        """The configuration that watches these peers, at the ports that they have."""
+        """Return a configuration with the checks for these peers."""
         config: dict[str, Any] = {
             "service": {"environment": "demo"},
             "defaults": {
@@ -106,16 +103,16 @@ class Demo:
         config["checks"] = [check for peer in self._peers for check in peer.checks()]
         return _HEAD + yaml.dump(config, Dumper=_Plain, sort_keys=False)
 
-    def _peer(self, name: str) -> Peer:
+    def _peer(self, name: str) -> DemoPeer:
         for peer in self._peers:
             if name in peer.breaks:
                 return peer
         known = ", ".join(sorted(self.breaks))
-        raise ValueError(f"there is no break of the name {name!r}; known: {known}")
+        raise ValueError(f"unknown break {name!r}; known: {known}")
 
 
 async def _shielded(close: Callable[[], Awaitable[object]]) -> None:
-    """Close, even if we were cancelled: nothing here waits on a client of the peers."""
+    """Close, even after a cancellation: closing never waits for a client of the peers."""
     with anyio.CancelScope(shield=True):
         await close()
 
@@ -131,7 +128,7 @@ async def _folder() -> AsyncIterator[Path]:
 
 @asynccontextmanager
 async def _task_group() -> AsyncIterator[TaskGroup]:
-    """A task group from which an error of the body comes out as it is, not in a group of one."""
+    """A task group that raises an error of the body unwrapped, not in a group of one."""
     error: Exception | None = None
     try:
         async with anyio.create_task_group() as tasks:

@@ -1,4 +1,4 @@
-"""A Stripe account with something going on, and the application that is told of it."""
+"""A Stripe account with some activity, and the application that receives its events."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,35 +13,29 @@ import anyio
 import anyio.to_thread
 from anyio.abc import TaskGroup
 
-from probed import http
-from probed.clock import SystemClock
-from probed.demo.peer import Check, Peer, Setting
-from probed.fields import Url
-from probed.http import Request
-from probed.net import Network
+from probed.demo.client import fetch
+from probed.demo.peer import Check, DemoPeer, Setting
 from probed.reasons import ProbeError
-from probed.record import Recorder
 from probed.testing.fake_receiver import SYNC, FakeReceiver
 from probed.testing.fake_stripe import KEY, FakeStripe
-from probed.text.redact import Redactor
 
 PACE = 0.5
 """Seconds between two events, and between two attempts to deliver one."""
 PATIENCE = 2.0
-"""Seconds that an answer to a delivery may take."""
-KEPT = 200
-"""Events that are listed; an account remembers them for 30 days."""
+"""Seconds within which a delivery must be answered."""
+EVENTS = 200
+"""Number of events that the account lists; Stripe lists 30 days."""
 TYPES = ("customer.subscription.updated", "invoice.paid")
 SECRET = "whsec_probedDemo0123456789abcdef"  # noqa: S105  # of nothing real
 ROLLED = "whsec_anotherDemo0123456789abcdef"
 
 
-class Stripe(Peer):
-    """Stripe's API, its deliveries, and the application's webhook endpoint: our own fakes."""
+class Stripe(DemoPeer):
+    """Fakes of Stripe's API, its deliveries, and the application's webhook endpoint."""
 
     breaks: ClassVar[Mapping[str, str]] = {
         "stripe": "Stripe's API answers 500",
-        "stripe-key": "Stripe does not accept the API key any more",
+        "stripe-key": "Stripe rejects the API key",
         "webhook": "the application's webhook endpoint verifies no signature",
         "webhook-secret": "the application was given a wrong signing secret",
         "undelivered": "Stripe's deliveries do not reach the application",
@@ -50,14 +43,13 @@ class Stripe(Peer):
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
-        self._open = AsyncExitStack()
         self._working = anyio.CancelScope()
         self._stripe = FakeStripe()
         self._application = FakeReceiver(SECRET)
 
     async def start(self, tasks: TaskGroup) -> None:
-        await self._open.enter_async_context(self._stripe)
-        await self._open.enter_async_context(self._application)
+        await self.serve(self._stripe)
+        await self.serve(self._application)
         self._stripe.endpoint(self._application.hook, *TYPES)
         self._stripe.subscriptions = self._application.active = 42
         self.setting.urls["stripe"] = self._stripe.base
@@ -67,7 +59,7 @@ class Stripe(Peer):
 
     async def stop(self) -> None:
         self._working.cancel()
-        await self._open.aclose()
+        await super().stop()
 
     async def break_(self, name: str) -> None:
         await super().break_(name)
@@ -86,19 +78,19 @@ class Stripe(Peer):
         self._application.secrets = [ROLLED if "webhook-secret" in broken else SECRET]
 
     async def _work(self) -> None:
-        """Let things happen, and deliver what has happened."""
+        """Create events and deliver them."""
         with self._working:
             number = 0
             while True:
                 self._stripe.event(TYPES[number % len(TYPES)], pending=1)
-                del self._stripe.events[:-KEPT]
+                del self._stripe.events[:-EVENTS]
                 await self._deliver_all()
-                del self._application.processed[:-KEPT]
+                del self._application.processed[:-EVENTS]
                 number += 1
                 await anyio.sleep(PACE)
 
     async def _deliver_all(self) -> None:
-        """Deliver what is not yet, up to one that is not accepted."""
+        """Deliver pending events, up to the first that is not accepted."""
         for event in self._stripe.events:
             if event["pending_webhooks"] and "undelivered" not in self.broken:
                 if not await self._deliver(event):
@@ -109,12 +101,11 @@ class Stripe(Peer):
         body, at = json.dumps(event).encode(), int(self._stripe.clock())
         signed = hmac.new(SECRET.encode(), b"%d." % at + body, hashlib.sha256).hexdigest()
         headers = {"Content-Type": "application/json", "Stripe-Signature": f"t={at},v1={signed}"}
-        request = Request(Url(self._application.hook), method="POST", headers=headers, body=body)
+        hook = self._application.hook
         status = 0
         try:
             with anyio.move_on_after(PATIENCE):
-                recorder = Recorder(SystemClock(), Redactor())
-                status = (await http.fetch(recorder, Network(), request)).status
+                status = (await fetch(hook, method="POST", headers=headers, body=body)).status
         except (OSError, ProbeError):
             pass
         return 200 <= status < 300

@@ -1,4 +1,4 @@
-"""What all test servers have in common: they listen on loopback, and leave nothing behind."""
+"""Base class of all test and demo servers: they listen on loopback and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from probed.fields import HostPort
 from probed.testing.peer import Gone, Peer, ready
 
 LIFETIME = 30.0
-"""Seconds after which a connection is ended, whatever it does."""
+"""Seconds after which a connection is ended, whatever its state."""
 
 
 class Endpoint:
     """Sockets and tasks that live as long as the `async with` block.
 
-    When it ends every connection is reset and every task has ended. What went wrong in a task of
-    ours is raised then, unless the block failed itself.
+    At its end every connection is reset and every task has ended. An error of a task is raised then,
+    unless the block itself failed.
     """
 
     def __init__(self, host: str = "127.0.0.1") -> None:
@@ -34,11 +34,11 @@ class Endpoint:
 
     @property
     def address(self) -> HostPort:
-        """Where it listens; the port is known inside the block."""
+        """Address of the server; the port is known inside the block."""
         return HostPort(self.host, self.port)
 
     async def until(self, condition: Callable[[], bool], *, patience: float = 5.0) -> None:
-        """Return when the condition holds; it is looked at whenever something came in.
+        """Wait until the condition holds; it is evaluated whenever data arrives.
 
         Raises TimeoutError after `patience` seconds.
         """
@@ -54,12 +54,16 @@ class Endpoint:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    def _bound(self, kind: socket.SocketKind, port: int = 0) -> socket.socket:
-        """A non-blocking socket on that port, or on one that is free; it is closed at the end."""
+    def _bound(
+        self, kind: socket.SocketKind, port: int = 0, *, reuse: bool = False
+    ) -> socket.socket:
+        """Return a non-blocking socket on that port, or on a free one; it is closed at the end."""
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         sock = socket.socket(family, kind)
         self._sockets.append(sock)
         sock.setblocking(False)
+        if reuse:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind((self.host, port))
         self.port = sock.getsockname()[1]
         return sock
@@ -67,7 +71,7 @@ class Endpoint:
     async def _accept(
         self, listener: socket.socket, talk: Callable[[Peer], Coroutine[Any, Any, None]]
     ) -> None:
-        """Let `talk` have every connection; it ends with it, and after `LIFETIME` at the latest."""
+        """Run `talk` for every connection, which ends with it, or after `LIFETIME`."""
         while True:
             await ready(listener)
             try:
@@ -81,10 +85,10 @@ class Endpoint:
             task.add_done_callback(peer.reset_or_close)
 
     def _accepted(self) -> None:
-        """A connection came in."""
+        """Hook: a connection was accepted."""
 
     def _heard(self, data: bytes) -> None:
-        """A connection brought this."""
+        """Hook: data was received."""
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
@@ -97,13 +101,17 @@ class Endpoint:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._errors.append(error)
 
-    async def _stop(self) -> None:
+    async def _cancel_tasks(self) -> None:
+        """Cancel all tasks and wait for them; their connections are reset."""
         tasks = set(self._tasks)
         for task in tasks:
             task.cancel()
         if tasks:
             with anyio.CancelScope(shield=True):
                 await asyncio.wait(tasks)
+
+    async def _stop(self) -> None:
+        await self._cancel_tasks()
         for sock in self._sockets:
             sock.close()
         self._sockets.clear()
@@ -132,4 +140,4 @@ async def _bounded(talk: Callable[[Peer], Coroutine[Any, Any, None]], peer: Peer
         async with asyncio.timeout(LIFETIME):
             await talk(peer)
     except (OSError, Gone):
-        pass  # the other side's business, and our own time-out
+        pass  # the other side failed, or `LIFETIME` is over

@@ -105,7 +105,7 @@ class FakeStripe(HttpServer):
         tls: ssl.SSLContext | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__({}, tls=tls)
+        super().__init__({}, default=self._reply, tls=tls)
         self.key = key
         self.clock = clock
         self.livemode = False
@@ -166,7 +166,7 @@ class FakeStripe(HttpServer):
         listed.append(endpoint)
         return endpoint
 
-    def _answer(self, request: Received) -> Answer:
+    def _reply(self, request: Received) -> Answer:
         parts = urlsplit(request.target)
         asked = parse_qs(parts.query)
         given = request.headers.get("authorization", "")

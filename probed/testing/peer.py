@@ -1,4 +1,4 @@
-"""One accepted connection, as a behaviour of a test server sees it."""
+"""One accepted connection of a test or demo server."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import struct
 from collections.abc import Callable
 
 CHUNK = 65536
-KEPT = 1 << 20
-"""Bytes that are buffered, and that a server remembers of what it was sent."""
-SENT = 1100 << 20
+BUFFER_LIMIT = 1 << 20
+"""Bytes that are buffered, and that a server records of what it receives."""
+SEND_LIMIT = 1100 << 20
 """Bytes after which a peer stops sending."""
 
 
 class Gone(Exception):  # noqa: N818  # an end, as StopIteration is
-    """The other side went away, or was sent enough."""
+    """The other side closed the connection, or a limit was reached."""
 
 
 def _wake(future: asyncio.Future[None]) -> None:
@@ -25,7 +25,7 @@ def _wake(future: asyncio.Future[None]) -> None:
 
 
 async def ready(sock: socket.socket, *, write: bool = False) -> None:
-    """Return when the socket can be read from, or with `write` be written to."""
+    """Wait until the socket is readable, or with `write` writable."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[None] = loop.create_future()
     number = sock.fileno()
@@ -45,7 +45,8 @@ async def ready(sock: socket.socket, *, write: bool = False) -> None:
 class Peer:
     """A byte stream that reads only what it is asked to, and can end in every bad way.
 
-    Raises OSError, ssl.SSLError or Gone where the other side fails: a behaviour lets them pass.
+    Methods raise OSError, ssl.SSLError or Gone if the other side fails; a behaviour does not catch
+    them.
     """
 
     def __init__(self, sock: socket.socket, heard: Callable[[bytes], None]) -> None:
@@ -56,9 +57,9 @@ class Peer:
         self._sent = 0
 
     async def send(self, data: bytes) -> None:
-        """Send all of it, and let others run."""
+        """Send all data, and let other tasks run."""
         self._sent += len(data)
-        if self._sent > SENT:
+        if self._sent > SEND_LIMIT:
             raise Gone
         view = memoryview(data)
         while view:
@@ -71,7 +72,7 @@ class Peer:
         await asyncio.sleep(0)
 
     async def receive(self, limit: int = CHUNK) -> bytes:
-        """The next bytes, at most `limit`; empty at the end."""
+        """Return the next bytes, at most `limit`; empty at the end."""
         if self._buffer:
             data, self._buffer = self._buffer[:limit], self._buffer[limit:]
             return data
@@ -92,31 +93,31 @@ class Peer:
                 return data
 
     async def read_until(self, mark: bytes) -> bytes:
-        """All up to the mark, without it. Raises Gone at the end, or when it takes too much."""
+        """Return everything before the mark. Raises Gone at the end of the stream, or at the limit."""
         while mark not in self._buffer:
             data = await self._read()
-            if not data or len(self._buffer) > KEPT:
+            if not data or len(self._buffer) > BUFFER_LIMIT:
                 raise Gone
             self._buffer += data
         found, _, self._buffer = self._buffer.partition(mark)
         return found
 
     async def read_line(self) -> bytes:
-        """The next line without its end."""
+        """Return the next line without its end."""
         return (await self.read_until(b"\n")).removesuffix(b"\r")
 
     async def read_exactly(self, count: int) -> bytes:
-        """That many bytes. Raises Gone where the other side ends before."""
+        """Return that many bytes. Raises Gone if the stream ends before."""
         while len(self._buffer) < count:
             data = await self._read()
-            if not data or count > 64 * KEPT:
+            if not data or count > 64 * BUFFER_LIMIT:
                 raise Gone
             self._buffer += data
         found, self._buffer = self._buffer[:count], self._buffer[count:]
         return found
 
     async def start_tls(self, context: ssl.SSLContext) -> None:
-        """Speak TLS from here on, as the server."""
+        """Start TLS, as the server."""
         wrapped = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         self.socket = wrapped
         while True:
@@ -130,12 +131,12 @@ class Peer:
                 return
 
     async def until_gone(self) -> None:
-        """Stay silent until the other side goes away. What it sends meanwhile is dropped."""
+        """Stay silent until the other side closes; discard what it sends."""
         while await self._read():
             pass
 
     async def pause(self, seconds: float) -> None:
-        """Wait. Raises Gone as soon as the other side goes away."""
+        """Wait so many seconds. Raises Gone as soon as the other side closes."""
         try:
             async with asyncio.timeout(seconds):
                 await self.until_gone()
@@ -144,25 +145,25 @@ class Peer:
         raise Gone
 
     def half_close(self) -> None:
-        """Say that no more will be sent (FIN)."""
+        """Close the sending direction (FIN)."""
         self.socket.shutdown(socket.SHUT_WR)
 
     def reset(self) -> None:
-        """Close with RST: what was not read is lost."""
+        """Close with RST: unread data is lost."""
         if self.socket.fileno() >= 0:
             linger = struct.pack("ii", 1, 0)
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             self.socket.close()
 
     def reset_or_close(self, task: asyncio.Task[None]) -> None:
-        """Close when the task that talks has ended: with RST if it was cancelled."""
+        """Close after the task of the connection has ended: with RST if it was cancelled."""
         if task.cancelled():
             self.reset()
         else:
             self.close()
 
     def close(self) -> None:
-        """Close; over TLS with a goodbye, for which nobody waits."""
+        """Close; over TLS with a close_notify, without waiting for an answer."""
         if self.socket.fileno() < 0:
             return
         if isinstance(self.socket, ssl.SSLSocket):

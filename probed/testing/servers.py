@@ -17,7 +17,7 @@ from typing import Literal
 from probed.testing import http_behaviours as http
 from probed.testing import tcp_behaviours as tcp
 from probed.testing.endpoint import Endpoint
-from probed.testing.peer import KEPT, Peer, ready
+from probed.testing.peer import BUFFER_LIMIT, Peer, ready
 from probed.testing.tcp_behaviours import Talk
 
 Layer = Literal["tcp", "tls", "http"]
@@ -25,9 +25,10 @@ Layer = Literal["tcp", "tls", "http"]
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """How a peer misbehaves. `talk` is None where it never accepts; `layer` says whom it concerns.
+    """A way to misbehave. `talk` is None if the peer never accepts; `layer` is the lowest protocol whose
+    clients notice.
 
-    `broken` says that no client of that layer got a valid answer, so that nobody may call it ok.
+    With `broken`, no client of that layer gets a valid answer, so none may report ok.
     """
 
     talk: Talk | None
@@ -40,9 +41,10 @@ class Behaviour:
 
 
 class Server(Endpoint):
-    """A TCP server, with `tls` one that shakes hands first, that talks as it is told.
+    """A TCP server that runs `talk` for each connection, with `tls` after a TLS handshake.
 
-    `connections` counts those that were accepted, `received` is what they sent, the first 1 MiB.
+    `connections` counts accepted connections, `received` is the first 1 MiB of what they sent. `tls`
+    may be changed while the server runs. `refuse` and `resume` take it away and bring it back.
     """
 
     def __init__(
@@ -50,22 +52,47 @@ class Server(Endpoint):
     ) -> None:
         super().__init__(host)
         self.connections = 0
+        self.tls = tls
         self._talk = talk
-        self._tls = tls
         self._received = bytearray()
+        self._listener: socket.socket | None = None
+        self._reserved: socket.socket | None = None
 
     @property
     def received(self) -> bytes:
         return bytes(self._received)
 
     async def _start(self) -> None:
-        listener = self._bound(socket.SOCK_STREAM)
-        listener.listen(256)
-        self._spawn(self._accept(listener, self._handle))
+        self.resume()
+
+    async def refuse(self) -> None:
+        """Reset all connections and refuse new ones until `resume`. The port stays reserved."""
+        if self._listener is None:
+            return
+        # A bound socket that never listens keeps the port (SO_REUSEPORT, socket(7)).
+        self._reserved = self._bound(socket.SOCK_STREAM, self.port, reuse=True)
+        await self._cancel_tasks()
+        self._close(self._listener)
+        self._listener = None
+
+    def resume(self) -> None:
+        """Accept connections again, on the same port."""
+        if self._listener is not None:
+            return
+        self._listener = self._bound(socket.SOCK_STREAM, self.port, reuse=True)
+        self._listener.listen(256)
+        self._spawn(self._accept(self._listener, self._handle))
+        if self._reserved is not None:
+            self._close(self._reserved)
+            self._reserved = None
+
+    def _close(self, sock: socket.socket) -> None:
+        self._sockets.remove(sock)
+        sock.close()
 
     async def _handle(self, peer: Peer) -> None:
-        if self._tls is not None:
-            await peer.start_tls(self._tls)
+        if self.tls is not None:
+            await peer.start_tls(self.tls)
         await self._serve(peer)
 
     async def _serve(self, peer: Peer) -> None:
@@ -77,19 +104,19 @@ class Server(Endpoint):
         self._notify()
 
     def _heard(self, data: bytes) -> None:
-        self._received += data[: KEPT - len(self._received)]
+        self._received += data[: BUFFER_LIMIT - len(self._received)]
         self._notify()
 
 
 class _Refusing(Server):
-    """The port is taken, and nobody listens there."""
+    """The port is bound, and nothing listens there."""
 
     async def _start(self) -> None:
         self._bound(socket.SOCK_STREAM)
 
 
 class _BlackHole(Server):
-    """Its queue of connections is full, so the kernel drops whoever knocks."""
+    """Its accept queue is full, so the kernel drops new connections."""
 
     async def _start(self) -> None:
         listener = self._bound(socket.SOCK_STREAM)
@@ -104,7 +131,7 @@ class _BlackHole(Server):
                     await ready(sock, write=True)
             except TimeoutError:
                 return
-        raise OSError(errno.ENOTSUP, "this kernel goes on accepting with a full queue")
+        raise OSError(errno.ENOTSUP, "this kernel accepts connections although the queue is full")
 
 
 _LINE = """
@@ -117,7 +144,7 @@ while True:
 
 
 class _Frozen(Server):
-    """Its process is stopped (SIGSTOP): the kernel accepts, and nobody reads. `process` is it."""
+    """Its `process` is stopped (SIGSTOP): the kernel accepts, and nothing reads."""
 
     process: subprocess.Popen[bytes]
 
@@ -137,14 +164,14 @@ class _Frozen(Server):
 
 
 _MUTE = {"refused": _Refusing, "black_hole": _BlackHole, "frozen": _Frozen}
-"""Those that never accept."""
+"""Behaviours that never accept."""
 
 
 def serve(
     behaviour: str | Talk, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
 ) -> Server:
-    """A server on a free port for an `async with` block. `behaviour` is one of `BEHAVIOURS`, or any
-    coroutine function that takes a Peer.
+    """Return a server on a free port, for an `async with` block. `behaviour` is a name in `BEHAVIOURS`,
+    or a coroutine function that takes a Peer.
     """
     if isinstance(behaviour, str) and behaviour in _MUTE:
         return _MUTE[behaviour](None, host=host)

@@ -231,7 +231,7 @@ async def test_only_get_and_head_are_answered(demo: Demo) -> None:
     posted = await exchange(url, b"POST /plain HTTP/1.1\r\n\r\n")
     assert posted.startswith(b"HTTP/1.1 405 Method Not Allowed\r\n")
     head = await exchange(url, b"HEAD /plain HTTP/1.1\r\n\r\n")
-    assert b"\r\nContent-Length: 3\r\n" in head
+    assert b"\r\ncontent-length: 3\r\n" in head
     assert head.endswith(b"\r\n\r\n")
 
 

@@ -207,6 +207,27 @@ async def test_the_end_does_not_wait_for_a_client_that_holds_on() -> None:
         assert loop.time() - start < 1.0
 
 
+async def test_a_server_can_refuse_and_come_back_on_the_same_port() -> None:
+    """Existing connections are reset, and nobody else gets the port in between."""
+    async with no_leaks(), serve("silent") as server, connected(server) as first:
+        await server.until(lambda: server.connections == 1)
+        port = server.port
+        for _ in range(2):  # twice is as good as once
+            await server.refuse()
+        with pytest.raises(ConnectionResetError):
+            await receive(first)
+        with pytest.raises(ConnectionRefusedError):
+            async with connected(server):
+                pass
+        with socket.socket() as other, pytest.raises(OSError, match="in use"):
+            other.bind((server.host, port))
+        for _ in range(2):
+            server.resume()
+        async with connected(server):
+            await server.until(lambda: server.connections == 2)
+        assert server.port == port
+
+
 async def test_an_error_of_a_behaviour_is_raised_at_the_end() -> None:
     async def broken(peer: Peer) -> None:
         await peer.read_line()

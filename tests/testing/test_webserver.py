@@ -78,6 +78,29 @@ async def test_bodies_are_recorded_on_a_kept_connection() -> None:
     assert second == Received("POST", "/in", second.headers, b"hello")
 
 
+async def test_the_default_answers_other_targets_also_as_a_coroutine() -> None:
+    async def echo(request: Received) -> Answer:
+        await asyncio.sleep(0)
+        return Answer(200, {"Connection": "close"}, request.target)
+
+    async with http_server({"/": Answer(204)}) as server:
+        server.default = echo
+        # No `Connection: close` in the request: the answer's own closes.
+        assert (await exchange(server, b"GET /x HTTP/1.1\r\n\r\n")).endswith(b"\r\n\r\n/x")
+        assert b" 204 " in await exchange(server, get("/"))
+
+
+@pytest.mark.parametrize(
+    "head",
+    ["Content-Length: -5", "Content-Length: 99999999", "Transfer-Encoding: chunked\r\n\r\nxyz"],
+)
+async def test_a_body_that_cannot_be_read_is_a_bad_request(head: str) -> None:
+    async with http_server({"/": Answer()}) as server:
+        answer = await exchange(server, f"POST / HTTP/1.1\r\n{head}\r\n\r\n".encode())
+        assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+        assert not server.requests
+
+
 async def test_head_gets_no_body_and_delay_delays() -> None:
     async with http_server({"/": Answer(body="hello", delay=0.05)}) as server:
         loop = asyncio.get_running_loop()

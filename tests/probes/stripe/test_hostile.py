@@ -143,7 +143,7 @@ async def test_answers_of_others_are_bounded(
 async def test_json_that_is_not_stripes_is_never_a_crash(
     fake: FakeStripe, asked: Any, body: bytes, status: int
 ) -> None:
-    fake._answer = lambda _: Answer(status, {"Content-Type": "application/json"}, body)  # type: ignore[method-assign]
+    fake.default = lambda _: Answer(status, {"Content-Type": "application/json"}, body)
     webhook = {"url": "https://h.example.com/", "synthetic": "off"}
     memory: dict[str, Any] = {}
     result = await asked("reach", "api", "endpoints", "events", memory=memory, webhook=webhook)
@@ -180,12 +180,12 @@ async def test_no_key_no_secret_and_no_customer_gets_out(
 
     full_page(fake, 3)
     receiver.answers[PATH] = echo
-    good, bad = fake._answer, echo
+    good, bad = fake._reply, echo
     memory: dict[str, Any] = {}
     results = []
     for echo_status in (200, 302, 400, 401, 403, 404, 429, 500):
         for answer in (good, bad):
-            fake._answer = answer  # type: ignore[method-assign]
+            fake.default = answer
             result = await asked(
                 "reach", "api", "events", "endpoints", "webhook",
                 webhook={"url": receiver.hook, "secret": SECRET, "synthetic": "signed"},
