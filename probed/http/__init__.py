@@ -1,4 +1,4 @@
-"""HTTP over the one dialer: exact phases, a bound on every read, one request a connection."""
+"""HTTP over the shared dialer: exact phases, bounded reads, one request per connection."""
 
 from probed.http.message import BODY_LIMIT, Request, Response, check_header
 from probed.http.roundtrip import fetch

@@ -1,4 +1,4 @@
-"""Our HTTP/1.1 as a transport of httpx2, for clients that want the whole of its interface."""
+"""probed's HTTP/1.1 as an httpx2 transport, for clients that need the full httpx2 interface."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from probed.reasons import ProbeError
 from probed.record import Recorder
 from probed.text.redact import Redactor
 
-_HANDLED = {"connection", "accept-encoding", "transfer-encoding", "content-length", "host"}
+_SET_BY_US = {"connection", "accept-encoding", "transfer-encoding", "content-length", "host"}
 
 
 class Transport(httpx2.AsyncBaseTransport):
-    """One request, one connection, on the one dialer. Time-outs are the caller's: a deadline around
-    the call; closing never waits for the peer.
+    """An httpx2 transport that sends each request on a new connection.
 
-    With `recorder`, phases and facts are written there. Bodies over `body_limit` bytes are errors.
-    Raises httpx2.ConnectError or httpx2.RemoteProtocolError, with the cause chained.
+    The caller sets the deadline; closing never waits for the peer. With `recorder`, phases and
+    facts are recorded there. A body over `body_limit` bytes is an error. Raises
+    httpx2.ConnectError or httpx2.RemoteProtocolError, with the cause chained.
     """
 
     def __init__(
@@ -48,23 +48,25 @@ class Transport(httpx2.AsyncBaseTransport):
         headers = {
             name.decode("latin-1"): value.decode("latin-1")
             for name, value in request.headers.raw
-            if name.lower().decode("latin-1") not in _HANDLED
+            if name.lower().decode("latin-1") not in _SET_BY_US
         }
         try:
-            ours = Request(
+            outgoing = Request(
                 Url.parse(str(request.url)),
                 method=request.method,
                 headers=headers,
                 body=await request.aread(),
                 tls=self._tls,
             )
-            answer = await fetch(recorder, self._network, ours, body_limit=self._body_limit)
+            answer = await fetch(recorder, self._network, outgoing, body_limit=self._body_limit)
         except ProbeError as error:
             raise httpx2.RemoteProtocolError(error.message, request=request) from error
         except (OSError, ssl.SSLError) as error:
             raise httpx2.ConnectError(type(error).__name__, request=request) from error
         if answer.truncated or answer.undecoded:
-            raise httpx2.RemoteProtocolError("The body could not be read whole.", request=request)
+            raise httpx2.RemoteProtocolError(
+                "The body was too large or could not be decoded.", request=request
+            )
         return httpx2.Response(
             answer.status,
             headers=[

@@ -13,28 +13,28 @@ from probed.http.message import (
     Request,
     Response,
     decode,
-    note,
+    record_head,
 )
 from probed.net import Stream
 from probed.reasons import ProbeError, Reason
 from probed.record import Recorder
 
 
-class _Answer:
-    """What llhttp tells of an answer. Nothing is kept past the limits."""
+class _Parser:
+    """The callbacks of llhttp for one response. Nothing is stored past the limits."""
 
-    __slots__ = ("complete", "framed", "head_done", "informational", "limit", "parser", "parts",
-                 "response", "too_many")  # fmt: skip
+    __slots__ = ("complete", "framed", "head_done", "informational", "limit", "llhttp", "parts",
+                 "response", "too_many_headers")  # fmt: skip
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.parser = httptools.HttpResponseParser(self)
+        self.llhttp = httptools.HttpResponseParser(self)
         self.response = Response()
         self.parts: list[bytes] = []
         self.head_done = False
         self.complete = False
         self.framed = False
-        self.too_many = False
+        self.too_many_headers = False
         self.informational = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -42,7 +42,7 @@ class _Answer:
             return  # trailers
         key = name.decode("latin-1").lower()
         if len(self.response.headers) >= HEADER_COUNT:
-            self.too_many = True
+            self.too_many_headers = True
             return
         self.response.headers.append((key, value))
         if key in {"content-length", "transfer-encoding"}:
@@ -51,14 +51,14 @@ class _Answer:
     def on_headers_complete(self) -> None:
         if self.complete:
             return
-        status = self.parser.get_status_code()
+        status = self.llhttp.get_status_code()
         if 100 <= status < 200 and status != 101:
             self.informational += 1
             self.response.headers.clear()
             self.framed = False
             return
         self.response.status = status
-        self.response.version = self.parser.get_http_version()
+        self.response.version = self.llhttp.get_http_version()
         self.head_done = True
 
     def on_body(self, data: bytes) -> None:
@@ -78,11 +78,11 @@ class _Answer:
 
     def feed(self, data: bytes) -> None:
         try:
-            self.parser.feed_data(data)
+            self.llhttp.feed_data(data)
         except httptools.HttpParserUpgrade:
             self.complete = True
         except httptools.HttpParserError:
-            # Bytes after the end of the answer say nothing about the answer.
+            # Bytes after the end of the response are not part of it.
             if not self.complete and not self.response.truncated:
                 raise ProbeError(Reason.HTTP_PROTOCOL) from None
 
@@ -97,57 +97,59 @@ async def exchange(
 ) -> Response:
     with recorder.phase("request"):
         await stream.send(request.head + extra + b"\r\n" + request.body)
-    answer = _Answer(body_limit)
+    parser = _Parser(body_limit)
     try:
-        return await _answered(stream, recorder, request, answer, unread)
+        return await _read_response(stream, recorder, request, parser, unread)
     finally:
-        del answer.parser  # it holds the answer: garbage of each run that only a search would find
+        del parser.llhttp  # breaks a reference cycle, which only the garbage collector would find
 
 
-async def _answered(
+async def _read_response(
     stream: Stream,
     recorder: Recorder,
     request: Request,
-    answer: _Answer,
+    parser: _Parser,
     unread: Callable[[int], bool] | None,
 ) -> Response:
-    response = answer.response
+    response = parser.response
     with recorder.phase("wait") as wait:
-        await _read_head(stream, answer)
+        await _read_head(stream, parser)
         if request.method == "HEAD":
-            answer.complete = True
-    note(recorder, response, wait.duration)
+            parser.complete = True
+    record_head(recorder, response, wait.duration)
     if unread is not None and unread(response.status):
         return response
     with recorder.phase("receive"):
-        while not answer.complete and not response.truncated:
+        while not parser.complete and not response.truncated:
             data = await stream.receive()
             if not data:
-                if answer.framed:
+                if parser.framed:
                     raise ProbeError(
                         Reason.CONNECT_CLOSED,
-                        f"The peer closed the connection within the body, after {response.size} bytes.",
+                        f"The peer closed the connection after {response.size} bytes of the body.",
                     )
                 break
-            answer.feed(data)
-    decode(response, b"".join(answer.parts), answer.limit)
+            parser.feed(data)
+    decode(response, b"".join(parser.parts), parser.limit)
     return response
 
 
-async def _read_head(stream: Stream, answer: _Answer) -> None:
+async def _read_head(stream: Stream, parser: _Parser) -> None:
     seen = 0
-    while not answer.head_done:
+    while not parser.head_done:
         data = await stream.receive()
         if not data:
             raise ProbeError(
                 Reason.CONNECT_CLOSED,
-                "The peer closed the connection without an answer."
+                "The peer closed the connection without an parser."
                 if not seen
-                else "The peer closed the connection within the headers.",
+                else "The peer closed the connection in the middle of the headers.",
             )
         seen += len(data)
-        answer.feed(data)
-        if answer.too_many or (seen > HEADER_LIMIT and not answer.head_done):
+        parser.feed(data)
+        if parser.too_many_headers or (seen > HEADER_LIMIT and not parser.head_done):
             raise ProbeError(Reason.HTTP_HEADERS_TOO_LARGE)
-        if answer.informational > INFORMATIONAL_LIMIT:
-            raise ProbeError(Reason.HTTP_PROTOCOL, "The peer sends informational answers only.")
+        if parser.informational > INFORMATIONAL_LIMIT:
+            raise ProbeError(
+                Reason.HTTP_PROTOCOL, "The peer keeps sending informational (1xx) responses."
+            )

@@ -1,6 +1,6 @@
-"""One request over one HTTP/2 connection (RFC 9113), with the bounds that HTTP/1.1 has here too.
+"""One request over one HTTP/2 connection (RFC 9113), with the same bounds as over HTTP/1.1.
 
-`h2` keeps the protocol's state. What a peer may send beside the answer is bounded here: pings,
+`h2` holds the protocol state. This module bounds everything else that a peer may send: pings,
 settings, empty or tiny frames, and frames that never end.
 """
 
@@ -24,25 +24,25 @@ from probed.http.message import (
     Request,
     Response,
     decode,
-    note,
+    record_head,
 )
 from probed.net import Stream
 from probed.reasons import ProbeError, Reason
 from probed.record import Recorder
 
 FRAME_LIMIT = 16_384
-"""Bytes of one frame: what a peer may send unless it is told otherwise."""
+"""Bytes of one frame: the initial value of SETTINGS_MAX_FRAME_SIZE (RFC 9113 section 6.5.2)."""
 FRAMES = 1000
-"""Frames that may come, beside one for each 64 bytes of body ..."""
-TURN = 64
-"""... and those after which others may run."""
+"""Frames that a peer may send, plus one per 64 bytes of body."""
+YIELD_EVERY = 64
+"""Frames after which other tasks get a turn."""
 STREAM = 1
 _GOAWAY = 7
 _CONFIG = h2.config.H2Configuration(client_side=True, header_encoding=None)
 
 
 def check_agreed(stream: Stream) -> None:
-    """Raises ProbeError `http.version` where the handshake did not agree on HTTP/2 (RFC 7301)."""
+    """Raise ProbeError `http.version` if ALPN did not select HTTP/2 (RFC 7301)."""
     if isinstance(stream.socket, ssl.SSLSocket) and stream.socket.selected_alpn_protocol() != "h2":
         raise ProbeError(Reason.HTTP_VERSION, "The peer does not offer HTTP/2 over TLS (ALPN).")
 
@@ -55,7 +55,7 @@ async def exchange(
     body_limit: int,
     unread: Callable[[int], bool] | None,
 ) -> Response:
-    """Send the request and read the answer: phases `request, wait, receive`."""
+    """Send the request and read the response: phases `request, wait, receive`."""
     connection = _Connection(stream, body_limit)
     with recorder.phase("request"):
         check_agreed(stream)
@@ -64,7 +64,7 @@ async def exchange(
     with recorder.phase("wait") as wait:
         while not response.status:
             await connection.receive()
-    note(recorder, response, wait.duration)
+    record_head(recorder, response, wait.duration)
     if unread is not None and unread(response.status):
         return response
     with recorder.phase("receive"):
@@ -75,7 +75,7 @@ async def exchange(
 
 
 class _Connection:
-    """The connection's state, and the answer as far as it has come. Nothing is kept past limits."""
+    """The state of the connection, and the response so far. Nothing is stored past the limits."""
 
     def __init__(self, stream: Stream, limit: int) -> None:
         self.response = Response(version="2")
@@ -100,7 +100,7 @@ class _Connection:
         self._informational = 0
 
     async def send(self, request: Request, extra: bytes) -> None:
-        """Send all of it, or as much as the peer takes before it answers."""
+        """Send the request, or as much of it as the peer accepts before it responds."""
         fields = [
             (b":method", request.method.encode()),
             (b":scheme", b"https" if request.url.secure else b"http"),
@@ -125,14 +125,14 @@ class _Connection:
             await self._flush()
 
     async def receive(self) -> None:
-        """Take in the next frame."""
-        if self._frames % TURN == TURN - 1:
+        """Read and process the next frame."""
+        if self._frames % YIELD_EVERY == YIELD_EVERY - 1:
             await asyncio.sleep(0)
         frame = await self._frame()
         self._bound(len(frame))
         if frame[3] == _GOAWAY:
-            # Not for `h2`: after one it takes no answer that is on its way (RFC 9113 6.8).
-            self._take_goodbye(frame[9:])
+            # `h2` rejects responses that follow a GOAWAY; RFC 9113 section 6.8 allows them.
+            self._check_goaway(frame[9:])
             return
         try:
             events = self._state.receive_data(frame)
@@ -141,23 +141,23 @@ class _Connection:
         except h2.exceptions.ProtocolError as error:
             kind = type(error).__name__
             raise ProbeError(
-                Reason.HTTP_PROTOCOL, f"The peer does not keep to HTTP/2 ({kind})."
+                Reason.HTTP_PROTOCOL, f"The peer violates the HTTP/2 protocol ({kind})."
             ) from None
         for event in events:
-            self._take(event)
+            self._handle(event)
         await self._flush()
 
     async def _frame(self) -> bytes:
-        """The next frame, whole: 9 bytes of header, then as many as it says."""
+        """Return the next whole frame: 9 bytes of header, then the length that it gives."""
         while True:
             left = len(self._buffer) - self._at
             if left >= 9:
                 length = int.from_bytes(self._buffer[self._at : self._at + 3], "big")
                 if not self._frames and self._buffer.startswith(b"HTTP/"):
-                    raise ProbeError(Reason.HTTP_VERSION, "The peer answers in HTTP/1.")
+                    raise ProbeError(Reason.HTTP_VERSION, "The peer responds in HTTP/1.")
                 if length > FRAME_LIMIT:
                     raise ProbeError(
-                        Reason.HTTP_PROTOCOL, "The peer does not keep to HTTP/2 (frame size)."
+                        Reason.HTTP_PROTOCOL, "The peer violates the HTTP/2 protocol (frame size)."
                     )
                 if left >= 9 + length:
                     frame = self._buffer[self._at : self._at + 9 + length]
@@ -165,7 +165,7 @@ class _Connection:
                     return frame
             data = await self._stream.receive()
             if not data:
-                raise ProbeError(Reason.CONNECT_CLOSED, self._closed())
+                raise ProbeError(Reason.CONNECT_CLOSED, self._closed_message())
             self._buffer, self._at = self._buffer[self._at :] + data, 0
 
     async def _flush(self) -> None:
@@ -173,26 +173,28 @@ class _Connection:
         if data and not self.complete:
             await self._stream.send(data)
 
-    def _take(self, event: h2.events.Event) -> None:
+    def _handle(self, event: h2.events.Event) -> None:
         if isinstance(event, h2.events.DataReceived):
-            self._take_body(event)
+            self._add_body(event)
         elif isinstance(event, h2.events.ResponseReceived):
-            self._take_head(event.headers or [])
+            self._set_head(event.headers or [])
         elif isinstance(event, h2.events.StreamEnded):
             self.complete = True
         elif isinstance(event, h2.events.InformationalResponseReceived):
             self._informational += 1
             if self._informational > INFORMATIONAL_LIMIT:
-                raise ProbeError(Reason.HTTP_PROTOCOL, "The peer sends informational answers only.")
+                raise ProbeError(
+                    Reason.HTTP_PROTOCOL, "The peer keeps sending informational (1xx) responses."
+                )
         elif isinstance(event, h2.events.StreamReset) and event.stream_id == STREAM:
-            raise _broken_off(int(event.error_code or 0))
+            raise _stream_reset(int(event.error_code or 0))
 
-    def _take_goodbye(self, payload: bytes) -> None:
+    def _check_goaway(self, payload: bytes) -> None:
         last, code = (int.from_bytes(part, "big") for part in (payload[:4], payload[4:8]))
         if len(payload) < 8 or code != ErrorCodes.NO_ERROR or last & 0x7FFFFFFF < STREAM:
-            raise _broken_off(code)
+            raise _stream_reset(code)
 
-    def _take_head(self, headers: object) -> None:
+    def _set_head(self, headers: object) -> None:
         response = self.response
         assert isinstance(headers, list)
         if len(headers) > HEADER_COUNT:
@@ -207,7 +209,7 @@ class _Connection:
             raise ProbeError(Reason.HTTP_PROTOCOL)
         response.status = int(status)
 
-    def _take_body(self, event: h2.events.DataReceived) -> None:
+    def _add_body(self, event: h2.events.DataReceived) -> None:
         response = self.response
         data = bytes(event.data or b"")
         room = self._limit - response.size
@@ -220,8 +222,8 @@ class _Connection:
             self._state.acknowledge_received_data(event.flow_controlled_length, STREAM)
 
     def _bound(self, length: int) -> None:
-        """Raise where a frame is too much of what is no part of the body: padding, an unfinished
-        header block, and frames that bring nothing.
+        """Raise ProbeError if the peer sends too much that is not body: padding, an unfinished header
+        block, or frames without content.
         """
         size = self.response.size
         self._frames += 1
@@ -229,20 +231,22 @@ class _Connection:
         if self._frames > FRAMES + size // 64 or (
             self.response.status and self._seen > HEADER_LIMIT + 2 * size + FRAME_LIMIT
         ):
-            raise ProbeError(Reason.HTTP_PROTOCOL, "The peer floods us with HTTP/2 frames.")
+            raise ProbeError(
+                Reason.HTTP_PROTOCOL, "The peer floods the connection with HTTP/2 frames."
+            )
         if not self.response.status and self._seen > HEADER_LIMIT + FRAME_LIMIT:
             raise ProbeError(Reason.HTTP_HEADERS_TOO_LARGE)
 
-    def _closed(self) -> str:
+    def _closed_message(self) -> str:
         if self.response.status:
             size = self.response.size
-            return f"The peer closed the connection within the body, after {size} bytes."
-        return "The peer closed the connection without an answer."
+            return f"The peer closed the connection after {size} bytes of the body."
+        return "The peer closed the connection without sending a response."
 
 
-def _broken_off(code: int) -> ProbeError:
+def _stream_reset(code: int) -> ProbeError:
     if code == ErrorCodes.HTTP_1_1_REQUIRED:
-        return ProbeError(Reason.HTTP_VERSION, "The peer wants the request over HTTP/1.1.")
+        return ProbeError(Reason.HTTP_VERSION, "The peer requires HTTP/1.1 for this request.")
     known = code in ErrorCodes.__members__.values()
-    name = ErrorCodes(code).name if known else "a code that is not known"
-    return ProbeError(Reason.HTTP_STREAM_RESET, f"The peer broke off the request: {name}.")
+    name = ErrorCodes(code).name if known else "an unknown error code"
+    return ProbeError(Reason.HTTP_STREAM_RESET, f"The peer reset the stream: {name}.")

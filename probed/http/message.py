@@ -18,17 +18,18 @@ HEADER_COUNT = 200
 INFORMATIONAL_LIMIT = 8
 USER_AGENT = f"probed/{__version__} (synthetic probe)"
 
-_OF_A_CONNECTION = {
+_HOP_BY_HOP = {
     "connection", "host", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade",
 }  # fmt: skip
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
 class Request:
-    """A request, written once and sent many times.
+    """A request, built once and sent many times.
 
-    `headers` replace the ones that are sent by default. With `http2` it goes over HTTP/2: over TLS
-    if the peer agrees, in clear without asking. `uds` is the unix socket to connect to. Raises ValueError for a header that cannot be sent.
+    `headers` override the default ones. With `http2`, the request uses HTTP/2: negotiated by ALPN
+    over TLS, with prior knowledge in the clear. `uds` is the unix socket to connect to. Raises
+    ValueError for a header that cannot be sent.
     """
 
     __slots__ = ("body", "fields", "head", "headers", "http2", "method", "options", "settings",
@@ -83,27 +84,29 @@ class Request:
 
 
 def _over_http2(fields: Mapping[str, tuple[str, str]]) -> Iterator[tuple[bytes, bytes]]:
-    """The headers as HTTP/2 has them (RFC 9113 section 8.2), the authority first."""
+    """Yield the headers in HTTP/2 form (RFC 9113 section 8.2), `:authority` first."""
     yield b":authority", fields["host"][1].encode("latin-1")
     for name, (_, value) in fields.items():
-        if name not in _OF_A_CONNECTION:
+        if name not in _HOP_BY_HOP:
             yield name.encode("latin-1"), value.encode("latin-1")
 
 
 def check_header(name: str, value: str) -> str:
-    """The value, if such a header can be sent (RFC 9110 section 5). Raises ValueError."""
+    """Return the value, stripped. Raises ValueError where the header cannot be sent (RFC 9110
+    section 5).
+    """
     if not name or not _TOKEN.issuperset(name):
-        raise ValueError(f"{name!r} is not a header name")
+        raise ValueError(f"{name!r} is not a valid header name")
     if any((c < " " and c != "\t") or c == "\x7f" or c > "\xff" for c in value):
-        raise ValueError(f"the value of the header {name} holds a character that cannot be sent")
+        raise ValueError(f"the value of the header {name} contains a character that cannot be sent")
     return value.strip(" \t")
 
 
 @dataclass(slots=True)
 class Response:
-    """An answer. `body` is decoded and at most as long as the limit; `truncated` says that more was
-    there. `undecoded` names an encoding that could not be undone: the body is empty then.
-    `wait_s` is the time from the request's end to the last header.
+    """A response. `body` is decoded and at most `body_limit` bytes long; `truncated` is set when the
+    peer sent more. `undecoded` names a content encoding that could not be decoded; the body is empty
+    then. `wait_s` is the time in seconds from the end of the request to the last header.
     """
 
     status: int = 0
@@ -116,23 +119,23 @@ class Response:
     wait_s: float = 0.0
 
     def header(self, name: str) -> str | None:
-        """The first header of that lower-case name: foreign text."""
+        """Return the first header with this lower-case name. The text comes from the peer."""
         for key, value in self.headers:
             if key == name:
                 return value.decode("latin-1")
         return None
 
 
-def note(recorder: Recorder, response: Response, waited: float) -> None:
-    """What is known when the head is there."""
-    response.wait_s = waited
+def record_head(recorder: Recorder, response: Response, wait_s: float) -> None:
+    """Record the facts that are known once the headers have arrived."""
+    response.wait_s = wait_s
     recorder.fact("http.response.status_code", response.status)
     recorder.fact("network.protocol.name", "http")
     recorder.fact("network.protocol.version", response.version)
 
 
 def decode(response: Response, body: bytes, limit: int) -> None:
-    """Undo the content encoding, bounded: a peer may encode although we asked for identity."""
+    """Decode the body, up to `limit` bytes: a peer may encode it although identity was requested."""
     encoding = (response.header("content-encoding") or "identity").strip().lower()
     if encoding in {"identity", ""} or not body:
         response.body = body
@@ -140,7 +143,7 @@ def decode(response: Response, body: bytes, limit: int) -> None:
     if encoding not in {"gzip", "x-gzip", "deflate"}:
         response.undecoded = encoding
         return
-    # 32 + 15: gzip and zlib are told apart by their headers.
+    # 32 + 15: zlib detects gzip and zlib by their headers.
     inflater = zlib.decompressobj(47)
     try:
         response.body = inflater.decompress(body, limit)

@@ -1,4 +1,4 @@
-"""Redirects, hop by hop (RFC 9110 section 15.4): each is dialed anew, and trusted with nothing."""
+"""Redirects, hop by hop (RFC 9110 section 15.4): each hop gets a new connection and no trust."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from probed.record import Certificate, Recorder
 
 REDIRECT_LIMIT = 10
 LOCATION_LIMIT = 8192
-"""Bytes of a `Location` that is followed."""
-FOLLOWED = frozenset({301, 302, 303, 307, 308})
-_REPEATED = frozenset({307, 308})
-_KEPT = "!#$%&'()*+,-./:;=?@[]_~"
-"""What stands in a URL as it is; bytes past ASCII are percent-encoded, as browsers do."""
+"""Longest `Location` that is followed, in bytes."""
+REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
+_SAME_METHOD = frozenset({307, 308})
+_UNQUOTED = "!#$%&'()*+,-./:;=?@[]_~"
+"""Characters of a URL that stay as they are. Bytes outside ASCII are percent-encoded, as in
+browsers.
+"""
 
 
 async def follow(
@@ -34,19 +36,19 @@ async def follow(
     body_limit: int,
     family: AddressFamily = "any",
 ) -> Response:
-    """Fetch, and go where redirects lead, at most `redirects` times; the phases of each hop begin
-    with `redirect/1/`. A status that is `final` is the answer.
+    """Fetch, and follow at most `redirects` redirects. The phases of hop 1 begin with `redirect/1/`.
+    A response whose status is `final` is returned, even if it redirects.
 
-    To another origin go neither configured headers nor our certificate, and a hop never leads from
-    https to http, or to an address that is denied. The body of a redirect is not read. Facts are
-    those of the last hop; of the certificates seen the one that ends first is kept. Raises what
-    `fetch` does, and ProbeError with `http.redirect_*` or `http.too_many_redirects`.
+    Another origin gets neither the configured headers nor our certificate. A hop never leads from
+    https to http, nor to a denied address. The body of a redirect is not read. The facts are those
+    of the last hop; the recorded certificate is the one that expires first. Raises what `fetch`
+    raises, and ProbeError `http.redirect_*` or `http.too_many_redirects`.
     """
 
     def leads_on(status: int) -> bool:
-        return status in FOLLOWED and not (final and final(status))
+        return status in REDIRECT_STATUSES and not (final and final(status))
 
-    prefix, seen, soonest = recorder.prefix, {str(request.url)}, None
+    prefix, seen, first_to_expire = recorder.prefix, {str(request.url)}, None
     try:
         for hop in range(redirects + 1):
             if hop:
@@ -58,7 +60,9 @@ async def follow(
                 recorder, network, request, hop,
                 extra=extra, body_limit=body_limit, family=family, unread=leads_on,
             )  # fmt: skip
-            recorder.certificate = soonest = _sooner(soonest, recorder.certificate)
+            recorder.certificate = first_to_expire = _first_to_expire(
+                first_to_expire, recorder.certificate
+            )
             location = answer.header("location")
             if location is None or not leads_on(answer.status):
                 return answer
@@ -68,7 +72,7 @@ async def follow(
     finally:
         recorder.prefix = prefix
     raise ProbeError(
-        Reason.HTTP_TOO_MANY_REDIRECTS, f"The redirects lead on past the limit of {redirects}."
+        Reason.HTTP_TOO_MANY_REDIRECTS, f"The peer redirects more than {redirects} times."
     )
 
 
@@ -90,64 +94,64 @@ async def _hop(
         )  # fmt: skip
     except ProbeError as error:
         if hop and error.reason is Reason.CONNECT_DENIED:
-            raise _refused(request.url, "an address that is never asked") from None
+            raise _refused(request.url, "its address is on the deny list") from None
         raise
 
 
-def _sooner(one: Certificate | None, other: Certificate | None) -> Certificate | None:
+def _first_to_expire(one: Certificate | None, other: Certificate | None) -> Certificate | None:
     if one is None or other is None:
         return one or other
     return one if one.not_after < other.not_after else other
 
 
 def _next(request: Request, status: int, location: str, seen: set[str]) -> Request:
-    """The request that a redirect asks for."""
+    """Return the request that the redirect leads to."""
     url = _target(request.url, location)
     if url in seen:
-        raise ProbeError(
-            Reason.HTTP_REDIRECT_LOOP, f"The redirects lead in a circle, at {_origin(url)}."
-        )
+        raise ProbeError(Reason.HTTP_REDIRECT_LOOP, f"The redirects loop, at {_origin(url)}.")
     seen.add(url)
     if request.url.secure and not url.secure:
-        raise _refused(url, "it gives up TLS")
-    keep = status in _REPEATED or request.method in {"GET", "HEAD"}
-    method, body = (request.method, request.body) if keep else ("GET", b"")
+        raise _refused(url, "it leads from https to http")
+    same_method = status in _SAME_METHOD or request.method in {"GET", "HEAD"}
+    method, body = (request.method, request.body) if same_method else ("GET", b"")
     if _origin(url) == _origin(request.url):
         return Request(
             url, method=method, headers=request.headers, body=body,
             tls=request.settings, http2=request.http2, uds=request.uds,
         )  # fmt: skip
     if body:
-        raise _refused(url, "it would take our body to another origin")
+        raise _refused(url, "the request body would go to another origin")
     tls = request.settings
     tls = tls and Tls(verify=tls.verify, ca=tls.ca)
     return Request(url, method=method, tls=tls, http2=request.http2)
 
 
 def _target(base: Url, location: str) -> Url:
-    """Where a `Location` leads, without its fragment."""
+    """Return the target of a `Location`, without its fragment."""
     text = location.strip(" \t")
     if len(text) > LOCATION_LIMIT:
-        raise ProbeError(Reason.HTTP_REDIRECT_REFUSED, "The redirect's Location is too long.")
+        raise ProbeError(
+            Reason.HTTP_REDIRECT_REFUSED, "The redirect's Location header is too long."
+        )
     if not text.isascii():
-        text = quote(text.encode("latin-1"), safe=_KEPT)
-    why = "it is no http URL"
-    # Before joining, which drops line breaks: they may hide what stands behind them.
+        text = quote(text.encode("latin-1"), safe=_UNQUOTED)
+    why = "not an http URL"
+    # Check before `urljoin`, which drops line breaks and so could hide what follows them.
     if not any(c <= " " or c == "\x7f" for c in text):
         try:
             url = urldefrag(urljoin(base, text)).url
             if "@" not in urlsplit(url).netloc:
                 return Url.parse(url)
-            why = "it holds a user or a password"
+            why = "the URL contains a user name or password"
         except (PydanticCustomError, ValueError):
             pass
     raise ProbeError(
-        Reason.HTTP_REDIRECT_REFUSED, f"The redirect's Location is not followed: {why}."
+        Reason.HTTP_REDIRECT_REFUSED, f"The redirect's Location header is not followed: {why}."
     )
 
 
 def _refused(url: Url, why: str) -> ProbeError:
-    message = f"The redirect leads to {_origin(url)} and is not followed: {why}."
+    message = f"The redirect to {_origin(url)} is not followed: {why}."
     return ProbeError(Reason.HTTP_REDIRECT_REFUSED, message)
 
 

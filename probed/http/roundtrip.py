@@ -20,11 +20,11 @@ async def fetch(
     family: AddressFamily = "any",
     unread: Callable[[int], bool] | None = None,
 ) -> Response:
-    """Send the request on a fresh connection and read the answer.
+    """Send the request on a new connection and read the response.
 
-    Phases `resolve, connect, [tls], request, wait, receive`. `extra` are whole header lines of this
-    run alone. Of an answer whose status is `unread` the body is left. Raises OSError, ssl.SSLError
-    or ProbeError.
+    Phases `resolve, connect, [tls], request, wait, receive`. `extra` is header lines to add, each
+    with its line end. Where `unread(status)` is true, the body is not read. Raises OSError,
+    ssl.SSLError or ProbeError.
     """
     exchange = http1.exchange
     if request.http2:
