@@ -25,7 +25,7 @@ from typing import IO
 
 from benchmarks.flaky import is_flaky
 from benchmarks.processes import Daemon, fetch, free_port, memory, sink, until
-from probed.control.client import ask
+from probed.control.client import send_request
 
 SAMPLE = 3.0
 """Seconds between two samples."""
@@ -133,7 +133,7 @@ def soak(minutes: float, checks: int, folder: Path) -> Soak:
             if spent >= (seen.reloads + 1) * 60:
                 seen.reloads += 1
                 config.write_text(configuration(checks, ports, seen.reloads, head))
-                answer = ask({"command": "reload"}, path=str(control))
+                answer = send_request({"command": "reload"}, path=str(control))
                 if not answer.get("ok"):
                     seen.wrong.append(f"reload {seen.reloads} was refused: {answer}")
             _look(daemon, seen)

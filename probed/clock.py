@@ -1,4 +1,4 @@
-"""The one source of time."""
+"""The only source of time."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import anyio
 
 
 class Clock(Protocol):
-    """What the daemon asks for the time. `probed.testing.FakeClock` is the double."""
+    """Wall time, monotonic time and sleep. `probed.testing.FakeClock` is the test double."""
 
     def time(self) -> float:
-        """Seconds since the epoch; may jump."""
+        """Return the seconds since the epoch; may jump."""
 
     def monotonic(self) -> float:
-        """Seconds on a clock that never jumps."""
+        """Return the seconds on a clock that never jumps."""
 
     async def sleep(self, seconds: float) -> None:
-        """Return after that many seconds, at once if they are not positive."""
+        """Sleep for that many seconds; return at once if they are not positive."""
 
 
 class SystemClock:
@@ -35,9 +35,9 @@ class SystemClock:
 
 
 class LoopLag:
-    """How late the event loop is: a loop that stands still makes every peer look slow.
+    """How far the event loop is behind: a blocked loop makes every peer look slow.
 
-    `watch` is the one task that looks, each `INTERVAL` seconds; shorter stops are not all seen.
+    `watch` samples it each `INTERVAL` seconds and misses some shorter blocks.
     """
 
     INTERVAL = 0.1
@@ -47,8 +47,8 @@ class LoopLag:
         self._due = float("inf")
         self._late: deque[tuple[float, float]] = deque(maxlen=256)
 
-    async def watch(self, tell: Callable[[float], None] = lambda _: None) -> None:
-        """Until cancelled. `tell` is given the seconds that the loop was late, each time."""
+    async def watch(self, observe: Callable[[float], None] = lambda _: None) -> None:
+        """Sample until cancelled. Each sample calls `observe` with the lag in seconds."""
         while True:
             self._due = self._clock.monotonic() + self.INTERVAL
             await self._clock.sleep(self.INTERVAL)
@@ -56,14 +56,14 @@ class LoopLag:
             late = max(0.0, now - self._due)
             if late > self.INTERVAL / 10:
                 self._late.append((now, late))
-            tell(late)
+            observe(late)
 
-    def taken(self, since: float) -> float:
-        """Seconds since then (on the monotonic clock) in which the loop stood still."""
+    def blocked(self, since: float) -> float:
+        """Return the seconds since then (on the monotonic clock) for which the loop was blocked."""
         now = self._clock.monotonic()
-        taken = min(max(0.0, now - self._due), now - since)
+        blocked = min(max(0.0, now - self._due), now - since)
         for at, late in reversed(self._late):
             if at <= since:
                 break
-            taken += min(late, at - since)
-        return taken
+            blocked += min(late, at - since)
+        return blocked

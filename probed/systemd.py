@@ -1,6 +1,7 @@
-"""What a service manager is told: ready, reloading, stopping, alive, and how things are.
+"""Notifications to the service manager: ready, reloading, stopping, watchdog, status.
 
-The protocol is a datagram of `NAME=value` lines (sd_notify(3)); its libraries are unmaintained.
+The protocol is a datagram of `NAME=value` lines (sd_notify(3)). Its Python libraries are
+unmaintained.
 """
 
 from __future__ import annotations
@@ -15,29 +16,29 @@ STATUS_LIMIT = 500
 
 
 class Notifier:
-    """Tells the service manager that started us, if one did; never raises.
+    """Sends notifications to the service manager, if one started this process; never raises.
 
-    `patience` is how many seconds it waits for a word from us until it ends us; 0 where it does not
+    `patience` is the watchdog interval in seconds; 0 where there is no watchdog
     (sd_watchdog_enabled(3)).
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         address = environ.get("NOTIFY_SOCKET", "")
-        # A leading "@" stands for the zero byte of an abstract address.
+        # A leading "@" is the zero byte of an abstract address.
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self.patience = _patience(environ) if address else 0.0
         self._status = ""
 
     def __bool__(self) -> bool:
-        """Whether there is anybody to tell."""
+        """Whether a service manager listens."""
         return bool(self._address)
 
     def ready(self, status: str) -> None:
-        """Also after a reload, whatever became of it."""
+        """Report that the daemon is ready; also after a reload, successful or not."""
         self._send("READY=1", self._changed(status))
 
     def reloading(self) -> None:
-        """Without the time, `Type=notify-reload` would wait until it times out."""
+        """Report a reload. `Type=notify-reload` needs the time, or it waits until it times out."""
         microseconds = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         self._send("RELOADING=1", f"MONOTONIC_USEC={microseconds}")
 
@@ -45,7 +46,7 @@ class Notifier:
         self._send("STOPPING=1", self._changed("stopping"))
 
     def alive(self, status: str) -> None:
-        """To be called at least each `patience` seconds, and only while work gets done."""
+        """Feed the watchdog. Call it more often than each `patience` seconds, only while work gets done."""
         self._send("WATCHDOG=1" if self.patience else "", self._changed(status))
 
     def _changed(self, status: str) -> str:
@@ -64,11 +65,11 @@ class Notifier:
                 sock.setblocking(False)
                 sock.sendto(message.encode("utf-8", "replace"), self._address)
         except OSError:
-            pass  # who does not listen need not know
+            pass  # nobody listens
 
 
 def _patience(environ: Mapping[str, str]) -> float:
-    """Not what was said to another process, whose environment we have inherited."""
+    """Return the watchdog interval, unless it was set for another process."""
     limit, pid = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID", "")
     if not limit.isdecimal() or (pid and pid != str(os.getpid())):
         return 0.0
@@ -76,7 +77,7 @@ def _patience(environ: Mapping[str, str]) -> float:
 
 
 def under_journal(environ: Mapping[str, str], descriptor: int) -> bool:
-    """Whether what is written there goes to the journal (systemd.exec(5), `JOURNAL_STREAM`)."""
+    """Whether this file descriptor is connected to the journal (systemd.exec(5), `JOURNAL_STREAM`)."""
     try:
         found = os.fstat(descriptor)
     except OSError:

@@ -33,7 +33,7 @@ async def test_a_loop_that_is_on_time_has_taken_nothing() -> None:
     clock, told = FakeClock(), list[float]()
     async with watched(clock, told) as lag:
         await clock.advance(10)
-        assert lag.taken(0.0) == pytest.approx(0, abs=1e-6)
+        assert lag.blocked(0.0) == pytest.approx(0, abs=1e-6)
     assert len(told) >= 99
     assert max(told) == pytest.approx(0, abs=1e-6)
 
@@ -43,10 +43,10 @@ async def test_a_stop_counts_for_runs_that_went_on_during_it() -> None:
     async with watched(clock) as lag:
         await clock.advance(5)
         stop(clock, 3.0)
-        assert lag.taken(4.0) == pytest.approx(2.9, abs=0.01)  # seen before the watcher wakes
+        assert lag.blocked(4.0) == pytest.approx(2.9, abs=0.01)  # seen before the watcher wakes
         await clock.advance(1)
-        assert lag.taken(4.0) == pytest.approx(2.9, abs=0.01)
-        assert lag.taken(8.5) == 0
+        assert lag.blocked(4.0) == pytest.approx(2.9, abs=0.01)
+        assert lag.blocked(8.5) == 0
 
 
 async def test_only_the_part_of_a_stop_within_the_run_counts() -> None:
@@ -55,7 +55,7 @@ async def test_only_the_part_of_a_stop_within_the_run_counts() -> None:
         await clock.advance(5)
         stop(clock, 3.0)
         await clock.advance(0)
-        assert lag.taken(7.0) == pytest.approx(1.0, abs=0.11)
+        assert lag.blocked(7.0) == pytest.approx(1.0, abs=0.11)
 
 
 async def test_stops_add_up_and_the_oldest_are_forgotten() -> None:
@@ -64,7 +64,7 @@ async def test_stops_add_up_and_the_oldest_are_forgotten() -> None:
         for _ in range(5):
             stop(clock, 0.3)
             await clock.advance(1)
-        assert lag.taken(0.0) == pytest.approx(1.0, abs=0.5)
+        assert lag.blocked(0.0) == pytest.approx(1.0, abs=0.5)
         for _ in range(400):
             stop(clock, 0.3)
             await clock.advance(0.2)
@@ -75,4 +75,4 @@ async def test_nobody_watching_nothing_is_taken() -> None:
     clock = FakeClock()
     lag = LoopLag(clock)
     stop(clock, 100)
-    assert lag.taken(0.0) == 0
+    assert lag.blocked(0.0) == 0

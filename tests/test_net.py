@@ -271,7 +271,7 @@ async def test_the_second_look_at_a_bad_certificate_is_bounded(
     import ssl
     from contextlib import AsyncExitStack
 
-    monkeypatch.setattr(dialing, "SECOND_LOOK", 0.1)
+    monkeypatch.setattr(dialing, "CERTIFICATE_SECONDS", 0.1)
     authority = Authority()
     context = authority.issue("localhost", expired=True).context
     served = 0

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.exceptions import Exit
 
-from probed.control.client import UnreachableError, ask
+from probed.control.client import UnreachableError, send_request
 
 if TYPE_CHECKING:
     from probed.cli.outputs import Output
@@ -30,7 +30,7 @@ def request(
 ) -> dict[str, Any]:
     """The daemon's answer; where there is none, a word on standard error, and exit code 3."""
     try:
-        answer = ask({"command": command, **details}, path=path, timeout=timeout)
+        answer = send_request({"command": command, **details}, path=path, timeout=timeout)
     except UnreachableError as error:
         click.echo(str(error), err=True)
         raise Exit(UNKNOWN) from None

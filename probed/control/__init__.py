@@ -1,1 +1,1 @@
-"""The unix control socket: one JSON line asks, one JSON line answers. The client needs no package."""
+"""The unix control socket: one JSON line per request and one per response. The client has no dependencies."""

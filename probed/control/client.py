@@ -1,4 +1,4 @@
-"""Asks the running daemon. Imports nothing that is slow to import: `probed reload` is over at once."""
+"""The client of the running daemon. It imports nothing slow, so that `probed reload` is quick."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import Any
 
 NAME = "control.sock"
 ANSWER_LIMIT = 256 << 20
-"""Bytes of an answer: the results of all checks, at most."""
+"""Bytes of a response: the results of all checks, at most."""
 
 
 class UnreachableError(Exception):
-    """No daemon answers; the text says where one was looked for."""
+    """No daemon answers. The text lists the sockets that were tried."""
 
 
 def places(environ: Mapping[str, str]) -> Iterator[Path]:
-    """Where the socket may be: $PROBED_CONTROL (empty: nowhere), the service manager's runtime
-    directory, the user's, /run/probed, and last a folder of the user's own in /tmp.
+    """Yield the possible paths of the socket: $PROBED_CONTROL (empty: none), the service manager's
+    runtime directory, the user's, /run/probed, and last a directory of the user in /tmp.
     """
     named = environ.get("PROBED_CONTROL")
     if named is not None:
@@ -36,10 +36,10 @@ def places(environ: Mapping[str, str]) -> Iterator[Path]:
     yield Path(f"/tmp/probed-{os.getuid()}") / NAME  # noqa: S108  # the server makes it 0700
 
 
-def ask(
+def send_request(
     request: Mapping[str, Any], *, path: str | None = None, timeout: float = 120.0
 ) -> dict[str, Any]:
-    """The daemon's answer. Raises UnreachableError; its text is for people."""
+    """Return the daemon's response. Raises UnreachableError; its text is for people."""
     tried: list[str] = []
     for place in [Path(path)] if path else places(os.environ):
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
@@ -52,14 +52,14 @@ def ask(
                 tried.append(f"{place}: {error.strerror or error}")
                 continue
             return _exchange(sock, place, request)
-    looked = "\n".join(f"  {line}" for line in tried)
-    raise UnreachableError(f"no running daemon was found:\n{looked}\nname its socket by --socket")
+    attempts = "\n".join(f"  {line}" for line in tried)
+    raise UnreachableError(f"no running daemon found:\n{attempts}\ngive its socket with --socket")
 
 
 def _refuse_foreign(folder: Path) -> None:
-    """Anybody may have made a folder in /tmp, and answer there."""
+    """Raise PermissionError for a directory in /tmp that another user could have made."""
     if folder.parent == Path("/tmp") and folder.lstat().st_uid not in {0, os.geteuid()}:  # noqa: S108
-        raise PermissionError(errno.EPERM, "the folder is somebody else's")
+        raise PermissionError(errno.EPERM, "the directory belongs to another user")
 
 
 def _exchange(sock: socket.socket, place: Path, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,13 +71,17 @@ def _exchange(sock: socket.socket, place: Path, request: Mapping[str, Any]) -> d
             parts.append(part)
             size += len(part)
             if size > ANSWER_LIMIT:
-                raise UnreachableError(f"{place}: the answer is too long")
+                raise UnreachableError(f"{place}: the response is too long")
         answer = json.loads(b"".join(parts))
     except OSError as error:
-        why = "no answer in time" if isinstance(error, TimeoutError) else error.strerror
+        why = (
+            "timed out waiting for the response"
+            if isinstance(error, TimeoutError)
+            else error.strerror
+        )
         raise UnreachableError(f"{place}: {why}") from None
     except ValueError:
-        raise UnreachableError(f"{place}: the daemon ended before it answered") from None
+        raise UnreachableError(f"{place}: the daemon exited before it responded") from None
     if not isinstance(answer, dict):
-        raise UnreachableError(f"{place}: the answer is not one of probed's")
+        raise UnreachableError(f"{place}: unexpected response; is this another program's socket?")
     return answer

@@ -1,4 +1,4 @@
-"""The daemon's side. Only its own user and root are listened to."""
+"""The server of the control socket. Only its own user and root may connect."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from probed.net import Stream
 log = logging.getLogger("probed.control")
 
 Handler: TypeAlias = "Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]"
-"""From a request to its answer. Raises ValueError for a request that makes no sense."""
+"""Handles one request and returns the response. Raises ValueError for an invalid request."""
 
 REQUEST_LIMIT = 1 << 20
 REQUEST_SECONDS = 5.0
@@ -35,11 +35,10 @@ PATH_LIMIT = 107
 
 
 def bind(path: Path | None, environ: Mapping[str, str]) -> tuple[socket.socket, Path] | None:
-    """A listening socket that only this user can reach, and where it is.
+    """Return a listening socket that only this user can reach, and its path.
 
-    Without a `path`, the first of the usual places that can be used; None, and a word in the log,
-    where none can. Raises OSError, whose text names the path, where the one that was asked for
-    cannot be used.
+    Without a `path`, use the first of the default ones that works; return None, and log a warning,
+    if none does. Raises OSError, whose text names the path, if `path` cannot be used.
     """
     if path is not None:
         try:
@@ -54,12 +53,12 @@ def bind(path: Path | None, environ: Mapping[str, str]) -> tuple[socket.socket, 
             place.parent.mkdir(mode=0o700, exist_ok=True)
             owner = place.parent.lstat()
             if stat.S_ISLNK(owner.st_mode) or owner.st_uid not in {0, os.geteuid()}:
-                raise PermissionError(errno.EPERM, "the folder is somebody else's")
+                raise PermissionError(errno.EPERM, "the directory belongs to another user")
             return _bind(place), place
         except OSError as error:
             why = f"{place}: {error.strerror or error}"
             if error.errno == errno.EADDRINUSE:
-                break  # another daemon's: a client that looks here would not find us anyway
+                break  # another daemon listens here, and clients would reach that one
     if why:
         log.warning("no control socket (%s); `probed reload` cannot reach this daemon", why)
     return None
@@ -76,9 +75,9 @@ def _bind(path: Path) -> socket.socket:
                 try:
                     other.connect(str(path))
                 except ConnectionRefusedError:
-                    path.unlink()  # left behind by a process that was killed
+                    path.unlink()  # left by a process that was killed
                 else:
-                    raise OSError(errno.EADDRINUSE, "another daemon listens there")
+                    raise OSError(errno.EADDRINUSE, "another daemon is listening there")
         before = os.umask(0o177)
         try:
             sock.bind(str(path))
@@ -92,7 +91,7 @@ def _bind(path: Path) -> socket.socket:
 
 
 class ControlServer:
-    """Answers requests on a bound socket; the file is removed when it ends."""
+    """Answers requests on a bound socket, and removes the socket file at the end."""
 
     def __init__(self, sock: socket.socket, path: Path, handlers: Mapping[str, Handler]) -> None:
         self.path = path
@@ -112,7 +111,9 @@ class ControlServer:
                         await anyio.wait_readable(self._socket)
                         continue
                     except OSError:
-                        await anyio.sleep(0.1)  # out of files: let others give some back
+                        await anyio.sleep(
+                            0.1
+                        )  # out of file descriptors: wait until some are closed
                         continue
                     accepted.setblocking(False)
                     if self._open >= CONNECTIONS or not _trusted(accepted):
@@ -128,14 +129,14 @@ class ControlServer:
     async def _serve(self, accepted: socket.socket) -> None:
         stream = Stream(accepted, str(self.path))
         try:
-            with anyio.move_on_after(REQUEST_SECONDS) as asking:
+            with anyio.move_on_after(REQUEST_SECONDS) as scope:
                 line = await stream.readline(REQUEST_LIMIT)
-            if asking.cancelled_caught:
+            if scope.cancelled_caught:
                 return
             answer = await self._answer(line)
             with anyio.move_on_after(ANSWER_SECONDS):
                 await stream.send(json.dumps(answer).encode() + b"\n")
-        except Exception as error:  # noqa: BLE001  # whatever a client does, the daemon goes on
+        except Exception as error:  # noqa: BLE001  # no client may stop the daemon
             log.debug("control: %s", type(error).__name__)
         finally:
             stream.close()
@@ -147,7 +148,7 @@ class ControlServer:
             command = request["command"]
             handler = self._handlers[command]
         except (ValueError, KeyError, TypeError, RecursionError):
-            return {"error": f"write one of the commands {', '.join(self._handlers)}"}
+            return {"error": f"unknown command; the commands are {', '.join(self._handlers)}"}
         try:
             return await handler(request)
         except ValueError as error:

@@ -195,7 +195,7 @@ class Runner:
         duration = self.clock.monotonic() - run.started
         findings: tuple[Finding, ...] = ()
         if run.findings:
-            findings = doubt_timing(run.findings, self.lag.taken(run.started), duration)
+            findings = doubt_timing(run.findings, self.lag.blocked(run.started), duration)
         outcome = outcome_of(findings)
         return Result(
             check=name,

@@ -1,4 +1,4 @@
-"""The one dialer: resolve, deny-list, connect, TLS, certificate facts, close."""
+"""The shared dialer: resolve, deny list, connect, TLS, certificate facts, close."""
 
 from probed.net.deny import DenyList
 from probed.net.dial import Network, Upgrade

@@ -1,4 +1,4 @@
-"""What one DNS query came to, and how names and records are written outside of dnspython."""
+"""The result of one DNS query, with names and records as plain values."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ if TYPE_CHECKING:
 
 Server = tuple[str, int]
 """Address and port of a name server."""
-KEPT = 256
+RECORD_LIMIT = 256
 """Records of an answer that are parsed."""
 
 
 class Said(StrEnum):
-    """What came of a query."""
+    """The outcome of a query."""
 
     ANSWER = "answer"
     NODATA = "nodata"
     NXDOMAIN = "nxdomain"
     CNAME_ONLY = "cname_only"
-    """An alias out of the server's own zones: it says nothing of what stands at the end of it."""
+    """A CNAME that leads out of the server's zones; the server knows nothing about its target."""
     SERVER_FAILURE = "server_failure"
     TIMEOUT = "timeout"
     UNREACHABLE = "unreachable"
     TOO_LARGE = "too_large"
     MALFORMED = "malformed"
     BUDGET = "budget"
-    """It was not sent: the run has sent as many as it may."""
+    """Not sent: the run has used up its query budget."""
 
 
 TEMPORARY = {
     Said.SERVER_FAILURE, Said.TIMEOUT, Said.UNREACHABLE, Said.TOO_LARGE, Said.MALFORMED, Said.BUDGET,
 }  # fmt: skip
-"""What says nothing about the records."""
+"""Outcomes that say nothing about the records."""
 _REASONS: dict[Said, Reasons] = {
     Said.NODATA: Reason.DNS_NO_DATA,
     Said.CNAME_ONLY: Reason.DNS_NO_DATA,
@@ -60,8 +60,8 @@ _REASONS: dict[Said, Reasons] = {
 
 @dataclass(frozen=True)
 class Answer:
-    """What one query came to, and its evidence. `name` is as it was asked for; `seconds` and
-    `server` are of the last try; `size` is in bytes.
+    """The result of one query, and its evidence. `name` is the name as queried; `seconds` and
+    `server` belong to the last try; `size` is in bytes.
     """
 
     name: str
@@ -77,15 +77,15 @@ class Answer:
     ttl: int | None = None
     authoritative: bool = False
     authentic: bool = False
-    """The AD bit: a validating resolver vouches for it (RFC 4035 section 3.2.3)."""
+    """The AD bit: a validating resolver has verified the answer (RFC 4035 section 3.2.3)."""
     aliases: tuple[str, ...] = ()
-    """The targets of the CNAMEs on the way, in their order."""
+    """Targets of the CNAMEs that were followed, in order."""
     alias_beside: bool = False
-    """A CNAME stands beside the records, which is forbidden (RFC 1034 section 3.6.2)."""
+    """A CNAME exists beside the records, which RFC 1034 section 3.6.2 forbids."""
     cut: bool = False
-    """There were more records than `KEPT`."""
+    """The answer had more records than `RECORD_LIMIT`."""
     ours: Reasons | None = None
-    """Why we could not even ask."""
+    """Why probed could not send the query; None where it was sent."""
 
     @property
     def temporary(self) -> bool:
@@ -93,14 +93,14 @@ class Answer:
 
     @property
     def reason(self) -> Reasons:
-        """Why it is no answer. Raises KeyError for one that is."""
+        """Return why the query has no answer. Raises KeyError for an answer."""
         if self.rcode == "REFUSED":
             return Reason.DNS_REFUSED
         return self.ours or _REASONS[self.said]
 
     @property
     def error(self) -> ProbeError:
-        """What a run that needs the records ends with."""
+        """Return the error that ends a run which needs the records."""
         reason = self.reason
         message = None
         if reason is Reason.DNS_SERVFAIL and self.rcode != "SERVFAIL":
@@ -110,14 +110,14 @@ class Answer:
 
     @cached_property
     def rows(self) -> tuple[Any, ...]:
-        """The records as plain values: TXT as bytes, addresses and names as text, MX as
+        """Return the records as plain values: TXT as bytes, addresses and names as text, MX as
         `(preference, name)`, TLSA as `(usage, selector, matching type, data)`.
         """
         return tuple(map(_plain, self.data))
 
     @property
     def texts(self) -> list[str]:
-        """The records as text of a zone file, which may be hostile."""
+        """Return the records in zone-file syntax. The text comes from the peer."""
         return [record.to_text() for record in self.data]
 
 
@@ -137,7 +137,7 @@ def _plain(record: dns.rdata.Rdata) -> Any:
 
 
 def name_of(text: str) -> dns.name.Name | None:
-    """The name whose labels stand between the dots; None if it cannot be one. Nothing is an escape."""
+    """Return the name whose labels are separated by the dots, without escapes; None for no name."""
     labels = text.encode("utf-8", "surrogateescape").removesuffix(b".").split(b".")
     if not all(labels):
         return None
@@ -148,6 +148,6 @@ def name_of(text: str) -> dns.name.Name | None:
 
 
 def text_of(name: dns.name.Name) -> str:
-    """The inverse of `name_of`, in lower case; the root is the empty text."""
+    """Return the inverse of `name_of`, in lower case; the root is the empty string."""
     labels = name.labels[:-1] if name.is_absolute() else name.labels
     return b".".join(labels).decode("utf-8", "surrogateescape").lower()

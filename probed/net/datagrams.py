@@ -1,5 +1,5 @@
-"""Sockets for dnspython. Its own are transports of the loop, and one that is cancelled while it is
-made is left open by uvloop.
+"""Sockets for dnspython. Its own are asyncio transports, and uvloop leaves one open that is cancelled
+during its creation.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 import anyio
 import dns.exception
-from dns.asyncbackend import (  # type: ignore[attr-defined]  # it has them for others
+from dns.asyncbackend import (  # type: ignore[attr-defined]  # public, but not in `__all__`
     Backend as Base,
 )
 from dns.asyncbackend import (  # type: ignore[attr-defined]
@@ -24,7 +24,7 @@ _DATAGRAM = 65535
 
 
 class Datagrams(DatagramSocket):
-    """A connected datagram socket: what others send does not come in, and a refusal does."""
+    """A connected datagram socket: the kernel drops datagrams of other senders and reports ICMP errors."""
 
     def __init__(self, family: int, destination: Any) -> None:
         super().__init__(family, socket.SOCK_DGRAM)
@@ -60,7 +60,7 @@ class Datagrams(DatagramSocket):
 
 
 class Connection(StreamSocket):
-    """A connection of ours."""
+    """A stream as dnspython's `StreamSocket`."""
 
     def __init__(self, stream: Stream) -> None:
         super().__init__(stream.socket.family, socket.SOCK_STREAM)
@@ -82,7 +82,7 @@ class Connection(StreamSocket):
 
 
 class Backend(Base):
-    """What dnspython's resolver makes its sockets with."""
+    """The backend by which dnspython's resolver opens its sockets."""
 
     def name(self) -> str:
         return "probed"
@@ -95,10 +95,10 @@ class Backend(Base):
         family: int,
         kind: int,
         protocol: int = 0,  # noqa: ARG002
-        source: Any = None,  # noqa: ARG002  # we ask from anywhere
+        source: Any = None,  # noqa: ARG002  # any source address
         destination: Any = None,
         timeout: float | None = None,
-        ssl_context: Any = None,  # noqa: ARG002  # nor over TLS
+        ssl_context: Any = None,  # noqa: ARG002  # no DNS over TLS
         server_hostname: str | None = None,  # noqa: ARG002
     ) -> Any:
         if kind == socket.SOCK_DGRAM:

@@ -1,4 +1,4 @@
-"""Addresses that are never asked, in whatever spelling they come."""
+"""Addresses that are never contacted, in any notation."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _NAT64 = ip_network("64:ff9b::/96")
 _COMPATIBLE = ip_network("::/96")
 _EMBEDDING = (
     _NAT64,
-    ip_network("64:ff9b:1::/48"),  # NAT64 of one's own (RFC 8215)
+    ip_network("64:ff9b:1::/48"),  # local-use NAT64 (RFC 8215)
     ip_network("::ffff:0:0:0/96"),  # IPv4-translated (RFC 2765)
 )
 _ISATAP = {0x00005EFE, 0x02005EFE}
-"""What stands before the IPv4 address in the lower half (RFC 5214)."""
+"""The 32 bits before the IPv4 address in an ISATAP interface identifier (RFC 5214)."""
 
 
 class DenyList:
-    """Networks to refuse. An IPv4 address inside an IPv6 one counts as that IPv4 address."""
+    """Networks to refuse. An IPv4 address embedded in an IPv6 one counts as that IPv4 address."""
 
     def __init__(self, networks: Iterable[str] = DEFAULT) -> None:
         self._networks = tuple(ip_network(network) for network in networks)

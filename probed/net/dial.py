@@ -1,4 +1,4 @@
-"""From a name and a port to a stream, within the run's deadline."""
+"""The dialer: from a host name and a port to an open stream."""
 
 from __future__ import annotations
 
@@ -23,23 +23,25 @@ if TYPE_CHECKING:
     from probed.net.vantage import Vantage
 
 Upgrade = Callable[[Stream], Awaitable[None]]
-"""What is said in clear before the TLS handshake."""
+"""The dialogue in the clear before the TLS handshake (STARTTLS)."""
 STAGGER = 0.25
-"""Seconds before the next address is tried beside the one before (RFC 8305 section 5)."""
-SECOND_LOOK = 1.0
-"""Seconds that fetching the facts of a refused certificate may take."""
+"""Seconds before the next address is tried in parallel (RFC 8305 section 5)."""
+CERTIFICATE_SECONDS = 1.0
+"""Seconds for fetching the facts of a certificate that failed verification."""
 
 
-_NONE_OF_OURS = "The peer broke off where it may ask for our certificate: set tls.certificate."
-_LACKING = {
+_NO_CLIENT_CERTIFICATE = (
+    "The peer aborted the handshake; it may require a client certificate: set tls.certificate."
+)
+_NO_ROUTE = {
     errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL,
 }  # fmt: skip
 
 
 class Network:
-    """The network as runs see it: its resolver, its deny-list, its TLS contexts. One a process.
+    """The network as runs see it: resolver, deny list, TLS contexts. One per process.
 
-    `dns_port` is where name servers listen that are known by their names alone.
+    `dns_port` is the port of name servers that are known by name only.
     """
 
     def __init__(
@@ -56,8 +58,8 @@ class Network:
         self.certificates = Certificates()
 
     def vantage(self, name: str, servers: Sequence[Server], *, zone: bool = False) -> Vantage:
-        """Name servers to ask in one run; those that nobody may ask are left out."""
-        from probed.net.vantage import Vantage  # noqa: PLC0415  # dnspython, as in `Resolver`
+        """Return a view of these name servers for one run, without those on the deny list."""
+        from probed.net.vantage import Vantage  # noqa: PLC0415  # loads dnspython
 
         allowed = [server for server in servers if not self.deny.denies(server[0])]
         return Vantage(name, allowed, zone=zone)
@@ -73,11 +75,11 @@ class Network:
         family: AddressFamily = "any",
         uds: str | None = None,
     ) -> Stream:
-        """Phases `resolve`, `connect` and, with `tls`, `tls`. With `uds` it connects to that unix
-        socket, and resolves nothing.
+        """Connect: phases `resolve`, `connect` and, with `tls`, `tls`. With `uds`, connect to that unix
+        socket and resolve nothing.
 
         The certificate is verified for `server_name`, or else for the host. Raises OSError,
-        ssl.SSLError or ProbeError; nothing stays open then.
+        ssl.SSLError or ProbeError, and leaves nothing open then.
         """
         context = None if tls is None else self.contexts.get(tls)
         recorder.fact("server.address", host)
@@ -95,7 +97,7 @@ class Network:
                 if not allowed:
                     raise ProbeError(Reason.CONNECT_DENIED, level=Outcome.UNKNOWN)
                 recorder.fact("network.peer.address", allowed[0])
-                stream = await _first(allowed, port)
+                stream = await _connect_first(allowed, port)
                 recorder.fact("network.peer.address", stream.peer)
         if tls is not None and context is not None:
             try:
@@ -113,11 +115,11 @@ class Network:
         server_name: str,
         upgrade: Upgrade | None = None,
     ) -> None:
-        """Speak TLS on an open stream: phase `tls`, then facts of the certificate.
+        """Start TLS on an open stream: phase `tls`, then record the facts of the certificate.
 
-        They are found also when verification fails: from the failed handshake where Python can
-        tell (3.13), else by a second one that accepts anything and sends nothing. `upgrade` is
-        what must be said on a new connection before it (STARTTLS).
+        The facts are also found when verification fails: from the failed handshake (Python 3.13),
+        else by a second handshake that accepts any certificate and sends nothing. `upgrade` is
+        the dialogue that a new connection needs before its handshake (STARTTLS).
         """
         context = self.contexts.get(tls)
         if tls.certificate is not None:
@@ -127,11 +129,11 @@ class Network:
                 await stream.handshake(context, server_name)
         except ssl.SSLCertVerificationError as error:
             recorder.fault = error
-            await self._second_look(recorder, stream, server_name, upgrade)
+            await self._fetch_certificate(recorder, stream, server_name, upgrade)
             raise
         except ssl.SSLError as error:
-            if _wants_ours(error, stream):
-                raise ProbeError(Reason.TLS_CLIENT_CERTIFICATE, _NONE_OF_OURS) from None
+            if _wants_client_certificate(error, stream):
+                raise ProbeError(Reason.TLS_CLIENT_CERTIFICATE, _NO_CLIENT_CERTIFICATE) from None
             raise
         wrapped = stream.socket
         assert isinstance(wrapped, ssl.SSLSocket)
@@ -140,7 +142,7 @@ class Network:
         cipher = wrapped.cipher()
         recorder.fact("tls.cipher", cipher[0] if cipher else None)
 
-    async def _second_look(
+    async def _fetch_certificate(
         self, recorder: Recorder, failed: Stream, server_name: str, upgrade: Upgrade | None
     ) -> None:
         assert isinstance(failed.socket, ssl.SSLSocket)
@@ -149,7 +151,7 @@ class Network:
             return
         port = recorder.facts["server.port"]
         assert isinstance(port, int)
-        with anyio.move_on_after(SECOND_LOOK):
+        with anyio.move_on_after(CERTIFICATE_SECONDS):
             unix = failed.socket.family == socket.AF_UNIX
             try:
                 stream = _connect_unix(failed.peer) if unix else await connect(failed.peer, port)
@@ -168,23 +170,25 @@ class Network:
                 stream.close()
 
 
-def _wants_ours(error: ssl.SSLError, stream: Stream) -> bool:
-    """Whether a peer broke off for want of our certificate. TLS 1.2 has no alert for that alone: it
-    is what `handshake_failure` means once a cipher is agreed on.
+def _wants_client_certificate(error: ssl.SSLError, stream: Stream) -> bool:
+    """Whether the peer aborted because it got no client certificate. TLS 1.2 has no alert of its own
+    for that: it is what `handshake_failure` means once a cipher is agreed on.
     """
     if error.reason != "SSLV3_ALERT_HANDSHAKE_FAILURE":
         return False
     return isinstance(stream.socket, ssl.SSLSocket) and stream.socket.cipher() is not None
 
 
-async def _first(addresses: list[str], port: int) -> Stream:
-    """The first of the addresses that connects (RFC 8305); the first one's error if none does."""
+async def _connect_first(addresses: list[str], port: int) -> Stream:
+    """Return the first connection that succeeds (RFC 8305). Raises the first address's error if none
+    does.
+    """
     if len(addresses) == 1:
         return await connect(addresses[0], port)
     won: list[Stream] = []
     errors: dict[int, OSError] = {}
 
-    async def attempt(index: int, failed: anyio.Event) -> None:
+    async def try_address(index: int, failed: anyio.Event) -> None:
         try:
             stream = await connect(addresses[index], port)
         except OSError as error:
@@ -201,7 +205,7 @@ async def _first(addresses: list[str], port: int) -> Stream:
         async with anyio.create_task_group() as tasks:
             for index in range(len(addresses)):
                 failed = anyio.Event()
-                tasks.start_soon(attempt, index, failed)
+                tasks.start_soon(try_address, index, failed)
                 with anyio.move_on_after(STAGGER):
                     await failed.wait()
     except BaseException:
@@ -210,33 +214,35 @@ async def _first(addresses: list[str], port: int) -> Stream:
         raise
     if won:
         return won[0]
-    # An address family that this machine lacks says nothing of the peer: another error is better.
+    # An address family that this machine lacks says nothing about the peer: prefer another error.
     ordered = [errors[index] for index in sorted(errors)]
-    raise next((error for error in ordered if error.errno not in _LACKING), ordered[0])
+    raise next((error for error in ordered if error.errno not in _NO_ROUTE), ordered[0])
 
 
 def _connect_unix(path: str) -> Stream:
-    """At once: the kernel either queues a connection to a unix socket or refuses it (unix(7))."""
+    """Connect at once: the kernel either queues a connection to a unix socket or refuses it (unix(7))."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         sock.connect(path)
     except OSError as error:
         sock.close()
-        raise _of_unix(error) from None
+        raise _unix_error(error) from None
     return Stream(sock, path)
 
 
-def _of_unix(error: OSError) -> ProbeError:
+def _unix_error(error: OSError) -> ProbeError:
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return ProbeError(Reason.CONNECT_REFUSED, "There is no such unix socket.")
+        return ProbeError(Reason.CONNECT_REFUSED, "The unix socket does not exist.")
     if isinstance(error, ConnectionRefusedError):
-        return ProbeError(Reason.CONNECT_REFUSED, "Nobody listens on the unix socket.")
+        return ProbeError(
+            Reason.CONNECT_REFUSED, "Connection refused: nothing is listening on the unix socket."
+        )
     if isinstance(error, BlockingIOError):
         return ProbeError(Reason.CONNECT_REFUSED, "The unix socket's queue is full.")
     if isinstance(error, PermissionError):
         return ProbeError(
             Reason.SELF_PERMISSION,
-            "This process may not connect to the unix socket.",
+            "probed has no permission to connect to the unix socket.",
             level=Outcome.UNKNOWN,
         )
-    return ProbeError(Reason.CONNECT_FAILED, "The unix socket cannot be connected to.")
+    return ProbeError(Reason.CONNECT_FAILED, "Cannot connect to the unix socket.")

@@ -1,7 +1,7 @@
-"""One question to one name server, over UDP and, if its answer was cut off, over TCP.
+"""One query to one name server: over UDP and, if the answer is truncated, over TCP.
 
-An answer is measured before it is parsed, for parsing is what costs: 3,000 tiny records take 143 ms
-of the event loop.
+The size of an answer is checked before it is parsed: parsing 3,000 tiny records blocks the event
+loop for 143 ms.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import dns.name
 import dns.rcode
 import dns.rdatatype
 
-from probed.net.answer import KEPT, Answer, Said, Server, text_of
+from probed.net.answer import RECORD_LIMIT, Answer, Said, Server, text_of
 from probed.net.datagrams import Connection, Datagrams
 from probed.net.dns_errors import reason_of_socket_error
 from probed.net.stream import connect, family_of
@@ -29,9 +29,9 @@ from probed.reasons import OURS
 ANSWER_LIMIT = 16 * 1024
 """Bytes of an answer that is parsed; a larger one is `too_large`."""
 PAYLOAD = 1232
-"""Bytes that we take over UDP (the DNS flag day of 2020): more is asked for over TCP."""
+"""Largest answer accepted over UDP, in bytes (DNS Flag Day 2020); a larger one comes over TCP."""
 _STRAYS = 64
-"""Datagrams that are passed over before a server is given up."""
+"""Datagrams with a wrong id that are ignored before the query fails."""
 _CHAIN_ENDS = {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}
 _NO_EDNS = {dns.rcode.FORMERR, dns.rcode.NOTIMP}
 
@@ -39,7 +39,9 @@ _NO_EDNS = {dns.rcode.FORMERR, dns.rcode.NOTIMP}
 async def exchange(
     name: dns.name.Name, kind: str, server: Server, *, recurse: bool = True, patience: float
 ) -> Answer:
-    """Ask one server once: over UDP, and over TCP if the answer was cut off."""
+    """Query one server once: over UDP, and over TCP if the answer is truncated. `patience` is in
+    seconds.
+    """
     shown = text_of(name)
     start = anyio.current_time()
     answer = Answer(shown, kind, Said.TIMEOUT)
@@ -61,32 +63,32 @@ async def _exchange(name: dns.name.Name, kind: str, server: Server, *, recurse: 
     query = dns.message.make_query(
         name, kind, use_edns=0, payload=PAYLOAD, flags=dns.flags.AD | (recurse * dns.flags.RD)
     )
-    found = await _udp(query, server)
-    if found.message.rcode() in _NO_EDNS:  # older than RFC 6891
+    reply = await _udp(query, server)
+    if reply.message.rcode() in _NO_EDNS:  # older than RFC 6891
         query.use_edns(edns=False)
-        found = await _udp(query, server)
-    return _read(found, text_of(name), kind)
+        reply = await _udp(query, server)
+    return _read(reply, text_of(name), kind)
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _Reply:
     message: dns.message.Message
     size: int
     cut: bool
     tcp: bool
 
 
-def _read(found: _Found, name: str, kind: str) -> Answer:
-    message = found.message
+def _read(reply: _Reply, name: str, kind: str) -> Answer:
+    message = reply.message
     rcode = message.rcode()
     answer = Answer(
         name,
         kind,
         Said.SERVER_FAILURE,
         rcode=dns.rcode.to_text(rcode),
-        tcp=found.tcp,
-        size=found.size,
-        cut=found.cut,
+        tcp=reply.tcp,
+        size=reply.size,
+        cut=reply.cut,
         authoritative=bool(message.flags & dns.flags.AA),
         authentic=bool(message.flags & dns.flags.AD),
     )
@@ -115,9 +117,9 @@ def _read(found: _Found, name: str, kind: str) -> Answer:
     )
 
 
-async def _udp(query: dns.message.Message, server: Server) -> _Found:
+async def _udp(query: dns.message.Message, server: Server) -> _Reply:
     made = Datagrams(family_of(server[0]), server)
-    async with _Measured(made, query.id) as sock:
+    async with _BoundedSocket(made, query.id) as sock:
         try:
             message = await dns.asyncquery.udp(
                 query,
@@ -130,10 +132,10 @@ async def _udp(query: dns.message.Message, server: Server) -> _Found:
             )
         except dns.message.Truncated:
             return await _tcp(query, server)
-        return _Found(message, sock.size, sock.cut, tcp=False)
+        return _Reply(message, sock.size, sock.cut, tcp=False)
 
 
-async def _tcp(query: dns.message.Message, server: Server) -> _Found:
+async def _tcp(query: dns.message.Message, server: Server) -> _Reply:
     async with Connection(await connect(*server)) as sock:
         wire = query.to_wire()
         await sock.sendall(len(wire).to_bytes(2, "big") + wire, None)
@@ -145,7 +147,7 @@ async def _tcp(query: dns.message.Message, server: Server) -> _Found:
     message = dns.message.from_wire(part)
     if not query.is_response(message):
         raise dns.exception.FormError
-    return _Found(message, size, cut, tcp=True)
+    return _Reply(message, size, cut, tcp=True)
 
 
 async def _exactly(sock: Any, count: int) -> bytes:
@@ -162,8 +164,8 @@ class _TooLargeError(Exception):
     """The answer is larger than `ANSWER_LIMIT`."""
 
 
-class _Measured:
-    """A datagram socket for dnspython that passes on only what may be parsed."""
+class _BoundedSocket:
+    """A datagram socket for dnspython that drops datagrams that are not worth parsing."""
 
     def __init__(self, sock: Any, query_id: int) -> None:
         self._sock = sock
@@ -182,7 +184,7 @@ class _Measured:
             wire, source = await self._sock.recvfrom(size, timeout)
             await anyio.lowlevel.checkpoint()
             if wire[:2] != self._id:
-                continue  # whoever guesses may have sent it
+                continue  # somebody else's, or forged
             self.size = len(wire)
             if self.size > ANSWER_LIMIT:
                 raise _TooLargeError
@@ -202,9 +204,9 @@ class _Measured:
 
 
 def trim(wire: bytes) -> tuple[bytes, bool]:
-    """A message with its question and the first `KEPT` answers alone, and whether there were more.
+    """Return the message with its question and at most `RECORD_LIMIT` answers, and whether it had more.
 
-    Raises ValueError for what cannot be a message with one question.
+    Raises ValueError for anything but a message with one question.
     """
     try:
         flags, questions, answers = struct.unpack_from("!HHH", wire, 2)
@@ -213,19 +215,19 @@ def trim(wire: bytes) -> tuple[bytes, bool]:
         end = 12
         if questions:
             end = _past_name(wire, end) + 4
-        kept = min(answers, KEPT)
-        for _ in range(kept):
+        count = min(answers, RECORD_LIMIT)
+        for _ in range(count):
             end = _past_name(wire, end)
             end += 10 + int.from_bytes(wire[end + 8 : end + 10], "big")
     except (struct.error, IndexError):
-        raise ValueError("cut off") from None
+        raise ValueError("truncated") from None
     if end > len(wire):
         if not flags & dns.flags.TC:
-            raise ValueError("cut off")
-        kept, end = 0, _past_name(wire, 12) + 4 if questions else 12
-    return wire[:2] + struct.pack("!HHHHH", flags, questions, kept, 0, 0) + wire[
+            raise ValueError("truncated")
+        count, end = 0, _past_name(wire, 12) + 4 if questions else 12
+    return wire[:2] + struct.pack("!HHHHH", flags, questions, count, 0, 0) + wire[
         12:end
-    ], answers > KEPT
+    ], answers > RECORD_LIMIT
 
 
 def _past_name(wire: bytes, at: int) -> int:

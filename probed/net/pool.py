@@ -1,4 +1,4 @@
-"""What stays open from run to run, such as connections whose making is dear: closed in the end."""
+"""A pool of connections that stay open from run to run, because opening one is expensive."""
 
 from __future__ import annotations
 
@@ -11,65 +11,65 @@ import anyio
 from probed.clock import Clock
 
 IDLE = 900.0
-"""Seconds after which what nobody has asked for is closed."""
+"""Seconds after which an unused connection is closed."""
 CLOSE_SECONDS = 0.5
-"""Seconds that closing may take."""
+"""Seconds that closing one connection may take."""
 
 
 class Closing(Protocol):
-    """What can be kept."""
+    """A connection, or anything else that can be pooled."""
 
     async def aclose(self) -> None:
-        """Let go of everything. May be cut short."""
+        """Close. May be cancelled."""
 
 
 @dataclass(slots=True)
 class _Idle:
-    thing: Closing
+    connection: Closing
     since: float
 
 
 class ConnectionPool:
-    """At most one thing for each key, lent to one run at a time."""
+    """At most one connection per key, used by one run at a time."""
 
     def __init__(self, clock: Clock, *, idle: float = IDLE) -> None:
         self._clock = clock
-        self._idle = idle
-        self._kept: dict[Hashable, _Idle] = {}
+        self._idle_seconds = idle
+        self._idle: dict[Hashable, _Idle] = {}
         self._closed = False
 
     def acquire(self, key: Hashable) -> Closing | None:
-        """What is kept under the key: it is the caller's until `release`."""
-        kept = self._kept.pop(key, None)
-        return None if kept is None else kept.thing
+        """Return the connection under this key, which the caller owns until `release`; None if there is
+        none.
+        """
+        found = self._idle.pop(key, None)
+        return None if found is None else found.connection
 
-    def release(self, key: Hashable, thing: Closing) -> bool:
-        """Keep it for the next; False where the caller must close it."""
-        if self._closed or key in self._kept:
+    def release(self, key: Hashable, connection: Closing) -> bool:
+        """Return the connection to the pool; False if the caller must close it."""
+        if self._closed or key in self._idle:
             return False
-        self._kept[key] = _Idle(thing, self._clock.monotonic())
+        self._idle[key] = _Idle(connection, self._clock.monotonic())
         return True
 
     async def sweep(self) -> None:
-        """Close what has lain idle for too long, until cancelled."""
+        """Close connections that have been idle for too long, until cancelled."""
         while True:
-            await self._clock.sleep(self._idle / 10)
-            before = self._clock.monotonic() - self._idle
-            for key in [key for key, kept in self._kept.items() if kept.since <= before]:
-                await close(self._kept.pop(key).thing)
+            await self._clock.sleep(self._idle_seconds / 10)
+            before = self._clock.monotonic() - self._idle_seconds
+            for key in [key for key, idle in self._idle.items() if idle.since <= before]:
+                await close(self._idle.pop(key).connection)
 
     async def close(self) -> None:
-        """Close everything, and keep nothing from now on."""
+        """Close all connections, and pool none from now on."""
         self._closed = True
-        kept, self._kept = self._kept, {}
+        idle, self._idle = self._idle, {}
         async with anyio.create_task_group() as tasks:
-            for each in kept.values():
-                tasks.start_soon(close, each.thing)
+            for each in idle.values():
+                tasks.start_soon(close, each.connection)
 
 
-async def close(thing: Closing) -> None:
-    """Close within `CLOSE_SECONDS`, also where we were cancelled: a peer that is gone holds no run
-    up.
-    """
+async def close(connection: Closing) -> None:
+    """Close within `CLOSE_SECONDS`, even when cancelled: a peer that is gone must not delay a run."""
     with anyio.move_on_after(CLOSE_SECONDS, shield=True):
-        await thing.aclose()
+        await connection.aclose()

@@ -1,7 +1,7 @@
-"""Names to addresses: literals, the hosts file, then DNS, as Go's resolver does.
+"""Host names to addresses: literals, the hosts file, then DNS, in the order of Go's resolver.
 
-The system's own `getaddrinfo` runs in threads that cannot be cancelled and tells NXDOMAIN from
-"no such record", and SERVFAIL from a time-out, apart by neither code nor text.
+The system's `getaddrinfo` runs in threads that cannot be cancelled. Its errors do not distinguish
+NXDOMAIN from "no such record", nor SERVFAIL from a timeout.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     import dns.resolver
 
 AddressFamily = Literal["any", "ipv4", "ipv6"]
-"""Which addresses of a host are asked."""
+"""The addresses of a host to use."""
 ADDRESS_LIMIT = 16
-"""Addresses of one name that are tried."""
+"""Addresses of one name that are tried, at most."""
 RECORD_LIMIT = 100
 RECORD_LENGTH = 4096
 _LIFETIME = 60.0
@@ -38,15 +38,15 @@ _NUMERIC = re.compile(r"(?:0[xX][0-9a-fA-F]*|[0-9]+)\Z")
 _RECORD = {"ipv4": "A", "ipv6": "AAAA"}
 _SHOWN = {"ipv4": "IPv4", "ipv6": "IPv6"}
 _PATIENCE = {"A": 0.05, "AAAA": 1.0}
-"""Seconds that the other family may take once addresses of this one are known (RFC 8305 section 3);
-more where IPv6 comes first, for many have none that works.
+"""Seconds to wait for the other family once addresses of this one are known (RFC 8305 section 3);
+longer after AAAA, because many hosts have no working IPv6.
 """
 
 
 class Resolver:
-    """Looks names up. `servers` are `(address, port)`; without them, those of `resolv_conf`.
+    """Looks up host names. `servers` are `(address, port)`; by default those of `resolv_conf`.
 
-    Files are read again when they change. Nothing is cached: looking up is part of the probe.
+    Files are read again when they change. Nothing is cached: the lookup is part of the probe.
     """
 
     def __init__(
@@ -65,9 +65,9 @@ class Resolver:
         self._dns_stamp: int | None = None
 
     def prepare(self, host: str) -> None:
-        """Load what looking up this host takes, so that no phase pays for it: once a process."""
+        """Load the modules that this host's lookup needs, once per process, so that no phase includes it."""
         if self._dns is None and self._known(host) is None:
-            import dns.asyncbackend  # noqa: PLC0415  # 70 ms, and not every host needs it
+            import dns.asyncbackend  # noqa: PLC0415  # 70 ms; not every host needs it
 
             import probed.net.vantage  # noqa: F401, PLC0415
 
@@ -75,10 +75,10 @@ class Resolver:
             self._client()
 
     async def addresses(self, host: str, family: AddressFamily = "any") -> list[str]:
-        """The addresses of a host, at least one. Raises ProbeError with a `dns.*` reason."""
+        """Return the addresses of a host, at least one. Raises ProbeError `dns.*`."""
         known = self._known(host)
         if known is None:
-            if _top(host) == "invalid":  # RFC 6761 6.4: never asked of a server
+            if _top(host) == "invalid":  # never sent to a server (RFC 6761 section 6.4)
                 raise ProbeError(Reason.DNS_NXDOMAIN)
             known = await self._from_dns(host, family)
         if family == "any":
@@ -89,19 +89,19 @@ class Resolver:
         return found
 
     def _known(self, host: str) -> list[str] | None:
-        """The addresses that are known without asking a server."""
+        """Return the addresses that are known without DNS, or None."""
         literal = _literal(host)
         if literal is not None:
             return [literal]
         found = self._from_hosts(host.rstrip(".").lower())
         if found:
             return found[:ADDRESS_LIMIT]
-        return ["127.0.0.1", "::1"] if _top(host) == "localhost" else None  # RFC 6761 6.3
+        return ["127.0.0.1", "::1"] if _top(host) == "localhost" else None  # RFC 6761 section 6.3
 
     async def query(self, name: str, kind: str, server: tuple[str, int] | None = None) -> list[str]:
-        """The records of a name, as text of a zone file, from that server or the configured ones.
+        """Return at most `RECORD_LIMIT` records of a name, in zone-file syntax.
 
-        At most `RECORD_LIMIT`. Raises ProbeError with a `dns.*` reason.
+        Queries `server`, or else the configured ones. Raises ProbeError `dns.*`.
         """
         import dns.exception  # noqa: PLC0415
         import dns.name  # noqa: PLC0415
@@ -112,14 +112,14 @@ class Resolver:
         try:
             full = dns.name.from_text(name)
         except (dns.exception.DNSException, UnicodeError):
-            raise ProbeError(Reason.DNS_NXDOMAIN, "That cannot be a name.") from None
+            raise ProbeError(Reason.DNS_NXDOMAIN, "This is not a valid domain name.") from None
         answer = await Vantage("", [server] if server else self.name_servers()).ask(full, kind)
         if answer.said is not Said.ANSWER:
             raise answer.error
         return [sanitize(text, RECORD_LENGTH) for text in answer.texts[:RECORD_LIMIT]]
 
     def name_servers(self) -> list[tuple[str, int]]:
-        """Addresses and ports of the configured servers, those of `resolv_conf` as it is now."""
+        """Return address and port of each configured server; `resolv_conf` is read again if it changed."""
         import dns.nameserver  # noqa: PLC0415
 
         found: list[tuple[str, int]] = []
@@ -143,24 +143,24 @@ class Resolver:
         client = self._client()
         if family != "any":
             try:
-                found_one = await _ask(client, host, _RECORD[family], search=True)
+                found_one = await _query(client, host, _RECORD[family], search=True)
             except ProbeError as error:
                 raise (_none_of(family) if error.reason is Reason.DNS_NO_DATA else error) from None
             return found_one[:ADDRESS_LIMIT]
         found: dict[str, list[str]] = {}
         errors: dict[str, ProbeError] = {}
 
-        async def ask(kind: str) -> None:
+        async def query(kind: str) -> None:
             try:
-                found[kind] = await _ask(client, host, kind, search=True)
+                found[kind] = await _query(client, host, kind, search=True)
             except ProbeError as error:
                 errors[kind] = error
             else:
                 tasks.cancel_scope.deadline = anyio.current_time() + _PATIENCE[kind]
 
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(ask, "AAAA")
-            tasks.start_soon(ask, "A")
+            tasks.start_soon(query, "AAAA")
+            tasks.start_soon(query, "A")
         addresses = _interleave(found.get("AAAA", []), found.get("A", []))
         if addresses:
             return addresses[:ADDRESS_LIMIT]
@@ -187,7 +187,7 @@ def _literal(host: str) -> str | None:
         return str(ip_address(host))
     except ValueError:
         pass
-    # No name ends in a number: `2130706433`, `0177.1` and `0x7f.1` are IPv4, as everywhere else.
+    # No host name ends in a number: `2130706433`, `0177.1` and `0x7f.1` are IPv4 addresses.
     bare = host.rstrip(".")
     if not _NUMERIC.match(bare.rpartition(".")[2]):
         return None
@@ -206,7 +206,7 @@ def _top(host: str) -> str:
 
 
 def _client_of(servers: Sequence[tuple[str, int]]) -> dns.asyncresolver.Resolver:
-    import dns.asyncresolver  # noqa: PLC0415  # 120 ms, and literals and local names need none of it
+    import dns.asyncresolver  # noqa: PLC0415  # 120 ms; literals and local names do not need it
     import dns.nameserver  # noqa: PLC0415
 
     client = dns.asyncresolver.Resolver(configure=False)
@@ -215,7 +215,7 @@ def _client_of(servers: Sequence[tuple[str, int]]) -> dns.asyncresolver.Resolver
     return client
 
 
-async def _ask(
+async def _query(
     client: dns.asyncresolver.Resolver, name: str, kind: str, *, search: bool
 ) -> list[str]:
     import dns.exception  # noqa: PLC0415
@@ -234,7 +234,7 @@ async def _ask(
 
 
 def _interleave(first: list[str], second: list[str]) -> list[str]:
-    """Families by turns, IPv6 first (RFC 8305 section 4)."""
+    """Return the addresses with alternating families, IPv6 first (RFC 8305 section 4)."""
     mixed = [address for pair in zip(first, second, strict=False) for address in pair]
     shorter = min(len(first), len(second))
     return mixed + first[shorter:] + second[shorter:]
@@ -248,7 +248,7 @@ def _stamp(path: Path) -> int | None:
 
 
 def _read_hosts(path: Path) -> dict[str, list[str]]:
-    """Names of a hosts file (hosts(5)), lower case. Lines that are none are passed over."""
+    """Return the addresses by name of a hosts file (hosts(5)), in lower case. Invalid lines are ignored."""
     names: dict[str, list[str]] = {}
     try:
         text = path.read_text(encoding="utf-8", errors="replace")[: 1 << 20]

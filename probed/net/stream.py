@@ -1,7 +1,7 @@
 """A byte stream over a non-blocking socket, plain or TLS.
 
-Nothing is read that was not asked for, so a peer cannot fill our memory; closing never waits for
-the peer; cancelling a wait leaves nothing behind on the loop.
+Data is read only on request, so a peer cannot fill the memory. Closing never waits for the peer.
+Cancelling a wait leaves nothing behind on the event loop.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from probed.reasons import ProbeError, Reason, classify
 CHUNK = 65536
 LINE_LIMIT = 4096
 EPHEMERAL = 32768
-"""Where the ports that the kernel picks for us begin."""
+"""First port of the range from which the kernel assigns source ports."""
 
 
 def _wake(future: asyncio.Future[None]) -> None:
@@ -26,7 +26,7 @@ def _wake(future: asyncio.Future[None]) -> None:
 
 
 async def readable(sock: socket.socket) -> None:
-    """Return when the socket has something to read."""
+    """Wait until the socket is readable."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[None] = loop.create_future()
     descriptor = sock.fileno()
@@ -38,7 +38,7 @@ async def readable(sock: socket.socket) -> None:
 
 
 async def writable(sock: socket.socket) -> None:
-    """Return when the socket takes something to write, or its connection attempt has ended."""
+    """Wait until the socket is writable, or its connection attempt has ended."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[None] = loop.create_future()
     descriptor = sock.fileno()
@@ -50,7 +50,7 @@ async def writable(sock: socket.socket) -> None:
 
 
 class Stream:
-    """One connection. Errors are the socket's own: OSError, ssl.SSLError."""
+    """One connection. Methods raise the socket's errors: OSError, ssl.SSLError."""
 
     __slots__ = ("_buffer", "peer", "socket")
 
@@ -60,7 +60,7 @@ class Stream:
         self._buffer = b""
 
     async def send(self, data: bytes) -> None:
-        """Send all of it."""
+        """Send all the data."""
         view = memoryview(data)
         while view:
             try:
@@ -101,7 +101,7 @@ class Stream:
                 raise
 
     async def receive(self, limit: int = CHUNK) -> bytes:
-        """The next bytes, at most `limit`; empty at the end of the stream."""
+        """Return the next bytes, at most `limit`; empty at the end of the stream."""
         if self._buffer:
             data, self._buffer = self._buffer[:limit], self._buffer[limit:]
             return data
@@ -114,7 +114,7 @@ class Stream:
                 await writable(self.socket)
 
     async def readline(self, limit: int = LINE_LIMIT) -> bytes:
-        """The next line without its end.
+        """Return the next line without its line end.
 
         Raises ProbeError `banner.too_long` for a line over `limit` bytes and `connect.closed` where
         the peer closes before the line has ended.
@@ -126,19 +126,19 @@ class Stream:
             if newline:
                 self._buffer = rest
                 return line.removesuffix(b"\r")
-            held, self._buffer = self._buffer, b""
+            partial, self._buffer = self._buffer, b""
             try:
                 data = await self.receive(limit + 2)
             finally:
-                self._buffer = held
+                self._buffer = partial
             if not data:
                 raise ProbeError(Reason.CONNECT_CLOSED)
-            self._buffer = held + data
+            self._buffer = partial + data
 
     async def handshake(self, context: ssl.SSLContext, server_name: str | None) -> None:
-        """Speak TLS from here on. Raises ssl.SSLError or OSError."""
+        """Do the TLS handshake. Raises ssl.SSLError or OSError."""
         if self._buffer:
-            # What came before the handshake is not protected by it (the STARTTLS injection).
+            # Data from before the handshake is not protected by it (STARTTLS injection).
             raise ProbeError(Reason.TLS_NOT_TLS, "The peer sent text ahead of the TLS handshake.")
         wrapped = context.wrap_socket(
             self.socket, server_hostname=server_name, do_handshake_on_connect=False
@@ -155,12 +155,12 @@ class Stream:
                 return
 
     def close(self) -> None:
-        """Close at once; the kernel says goodbye."""
+        """Close at once, without waiting for the peer."""
         self.socket.close()
 
 
 async def connect(address: str, port: int) -> Stream:
-    """A connection to an address, at that port. Raises OSError."""
+    """Connect to an address and port. Raises OSError."""
     sock = socket.socket(family_of(address), socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -170,12 +170,12 @@ async def connect(address: str, port: int) -> Stream:
             await writable(sock)
         except OSError as error:
             if error.errno == errno.ENETUNREACH:
-                # At once, so it was our own routing table: nobody was asked.
+                # Immediate, so it is this machine's routing table: no packet was sent.
                 raise OSError(errno.ENETDOWN, os.strerror(errno.ENETDOWN)) from None
             raise
         code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if not code and port >= EPHEMERAL and sock.getsockname() == sock.getpeername():
-            # A socket on loopback can meet itself where nobody listens.
+            # On loopback, a socket can connect to itself where nothing listens.
             code = errno.ECONNREFUSED
         if code:
             raise OSError(code, os.strerror(code))  # noqa: TRY301  # one place closes the socket

@@ -1,4 +1,4 @@
-"""TLS contexts, made once per distinct setting, and facts of certificates."""
+"""TLS contexts, one per distinct set of options, and facts of certificates."""
 
 from __future__ import annotations
 
@@ -13,13 +13,11 @@ from probed.record import Certificate
 from probed.text.redact import SecretStr, sanitize
 
 NAME_LIMIT = 20
-"""Names of a certificate that are kept."""
+"""Names of a certificate that are recorded."""
 
 
 class TlsOptions(NamedTuple):
-    """What distinguishes one TLS context from another. Paths are PEM files; a key may also be given
-    itself.
-    """
+    """The options of a TLS context. Paths are PEM files; `key` may also be the key itself."""
 
     verify: bool = True
     ca: str | None = None
@@ -33,16 +31,18 @@ UNVERIFIED = TlsOptions(verify=False)
 
 
 class Contexts:
-    """TLS contexts by their settings. A file that was replaced gives a new context.
+    """A cache of TLS contexts by their options. A replaced file leads to a new context.
 
-    Building one takes 20 to 26 ms with the system's authorities: never per run.
+    Creating one with the system's authorities takes 20 to 26 ms: too long for every run.
     """
 
     def __init__(self) -> None:
         self._made: dict[TlsOptions, tuple[object, ssl.SSLContext]] = {}
 
     def get(self, options: TlsOptions) -> ssl.SSLContext:
-        """Raises ProbeError `self.permission` where a file cannot be used."""
+        """Return the context for these options. Raises ProbeError `self.permission` if a file cannot be
+        used.
+        """
         try:
             stamp = stamp_of(options.ca, options.certificate, options.key)
             found = self._made.get(options)
@@ -50,7 +50,7 @@ class Contexts:
                 return found[1]
             context = _build(options)
         except IdentityError as error:
-            message = f"Our certificate cannot be used ({options.certificate}): "
+            message = f"The client certificate cannot be used ({options.certificate}): "
             message += ": ".join(filter(None, (error.setting, str(error))))
             raise ProbeError(Reason.SELF_PERMISSION, message + ".", level=Outcome.UNKNOWN) from None
         except (OSError, ssl.SSLError, ValueError) as error:
@@ -80,19 +80,19 @@ def _build(options: TlsOptions) -> ssl.SSLContext:
 
 
 class Certificates:
-    """Facts of certificates by their DER bytes: a peer shows the same one for months."""
+    """A cache of certificate facts by DER bytes: a peer presents the same certificate for months."""
 
     def __init__(self, size: int = 1024) -> None:
         self._size = size
         self._seen: OrderedDict[tuple[bytes, bool], Certificate] = OrderedDict()
 
     def of(self, peer: ssl.SSLSocket, *, verified: bool) -> Certificate | None:
-        """The leaf certificate that the peer showed, after the handshake."""
+        """Return the facts of the peer's leaf certificate, after the handshake."""
         der = peer.getpeercert(binary_form=True)
         return None if der is None else self._get(der, peer if verified else None)
 
     def of_failed(self, peer: ssl.SSLSocket) -> Certificate | None:
-        """The leaf after a failed verification; from Python 3.13 on, None before."""
+        """Return the facts of the leaf after a failed verification; None before Python 3.13."""
         chain = getattr(peer, "get_unverified_chain", None)
         try:
             found = chain() if chain is not None else None
@@ -137,15 +137,15 @@ def _pairs(facts: object, key: str) -> list[tuple[str, str]]:
 
 
 def _distinguished(name: object) -> str:
-    """A distinguished name by its common name, or its last part where there is none."""
+    """Return the common name of a distinguished name, or else its last part."""
     parts = [pair for group in name for pair in group] if isinstance(name, tuple) else []
     common = [value for kind, value in parts if kind == "commonName"]
     return sanitize(str(common[-1] if common else parts[-1][1] if parts else ""), 200)
 
 
 def _from_der(der: bytes) -> Certificate | None:
-    """Facts of a certificate that was not verified. None where it cannot be parsed."""
-    from cryptography import x509  # noqa: PLC0415  # 50 ms, and only a bad certificate needs it
+    """Return the facts of an unverified certificate; None if it cannot be parsed."""
+    from cryptography import x509  # noqa: PLC0415  # 50 ms; only a bad certificate needs it
     from cryptography.x509.oid import NameOID  # noqa: PLC0415
 
     def named(name: x509.Name) -> str:
@@ -173,9 +173,7 @@ def _from_der(der: bytes) -> Certificate | None:
 
 
 class NamedContext:
-    """A TLS context that asks for and verifies one name, whatever address was dialed: for libraries that
-    name what they dialed.
-    """
+    """A TLS context with a fixed server name, for libraries that would pass the dialed address."""
 
     def __init__(self, context: ssl.SSLContext, name: str) -> None:
         self._context = context

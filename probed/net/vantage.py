@@ -1,4 +1,4 @@
-"""Name servers that see the same names, and what they said in one run. Nothing outlives it."""
+"""A vantage point for DNS: name servers that see the same names, and their answers in one run."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from probed.net.exchange import exchange
 TRY = 2.0
 TRIES = 2
 OUTSTANDING = 8
-"""Queries that wait for one vantage's servers at a time."""
+"""Queries of one vantage point that are in flight at once."""
 BUDGET = 400
-"""Queries of one vantage in a run."""
+"""Queries of one vantage point in a run, at most."""
 
 
 class Vantage:
-    """Name servers that are asked for the same names, and what they answered in this run.
+    """Name servers that see the same names, and their answers in this run.
 
-    `servers` are asked in turn until one answers, `tries` times `patience` seconds each. Those of a
-    zone are asked without recursion, and must answer with authority. At most `budget` queries are
-    sent; the same question is not asked twice.
+    `servers` are queried in turn until one answers, at most `tries` times with `patience` seconds
+    each. Servers of a zone are queried without recursion and must answer with authority. At most
+    `budget` queries are sent; answers are cached for the run.
     """
 
     def __init__(
@@ -50,9 +50,7 @@ class Vantage:
         self._turns = anyio.Semaphore(OUTSTANDING)
 
     async def ask(self, name: str | dns.name.Name, kind: str) -> Answer:
-        """The answer of the first server that gives one, else the last failure. Never raises but
-        for cancellation.
-        """
+        """Return the first server's answer, or else the last failure. Raises nothing but cancellation."""
         full = name_of(name) if isinstance(name, str) else name
         if full is None:
             return Answer(cast("str", name), kind, Said.NXDOMAIN)
@@ -60,10 +58,10 @@ class Vantage:
         if key not in self._known:
             async with self._locks.setdefault(key, anyio.Lock()):
                 if key not in self._known:
-                    self._known[key] = await self._ask(full, kind)
+                    self._known[key] = await self._query(full, kind)
         return self._known[key]
 
-    async def _ask(self, name: dns.name.Name, kind: str) -> Answer:
+    async def _query(self, name: dns.name.Name, kind: str) -> Answer:
         worst = Answer(text_of(name), kind, Said.UNREACHABLE)
         silent = list(self.servers)
         tries = 0

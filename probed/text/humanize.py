@@ -1,4 +1,4 @@
-"""Numbers for people: what a run measured, a line for each measure."""
+"""Numbers for people: the measurements of a run, one line per measure."""
 
 from __future__ import annotations
 
@@ -8,21 +8,23 @@ from datetime import UTC, datetime
 from probed.model import Measure, Measurement, MetricType
 
 LISTED = 8
-"""Values of one measure that are listed; more of them are summed up."""
+"""Values of one measure that are listed; more are summarised as a range."""
 _EPOCH = 1e9
-"""Seconds from here on are a point in time, not a duration."""
+"""Seconds above this are a point in time, not a duration."""
 
 
 def seconds(value: float) -> str:
-    """A duration for people: three digits, in ms below a second."""
+    """Return a duration for people: three digits, in ms below one second."""
     if value < 0.0995:
         return f"{value * 1000:.1f} ms"
     return f"{value * 1000:.0f} ms" if value < 0.9995 else f"{value:.2f} s"
 
 
 def measure_lines(measures: Sequence[Measurement], indent: str) -> Iterator[str]:
-    """Values are told apart by the attributes in which they differ. Those that are 0 beside others
-    of their name that are not are left out (of ten states, the one that it is in).
+    """Yield one line per measure, its values labelled by the attributes in which they differ.
+
+    Where some values of a measure are not 0, those that are 0 are left out: of ten states, only the
+    current one is shown.
     """
     sets = [set(one.attributes) for one in measures]
     everywhere = set.intersection(*filter(None, sets)) if sum(map(bool, sets)) > 1 else set()
@@ -30,17 +32,17 @@ def measure_lines(measures: Sequence[Measurement], indent: str) -> Iterator[str]
     for one in measures:
         groups.setdefault(one.measure.name, []).append(one)
     for name, group in groups.items():
-        lively = [one for one in group if one.value] or group
+        nonzero = [one for one in group if one.value] or group
         shared = (
-            set.intersection(*(set(one.attributes) for one in lively)) if len(group) > 1 else set()
+            set.intersection(*(set(one.attributes) for one in nonzero)) if len(group) > 1 else set()
         )
         common = ", ".join(
             f"{key}={text}"
-            for key, text in lively[0].attributes
+            for key, text in nonzero[0].attributes
             if (key, text) in shared - everywhere
         )
         head = f"{indent}{name}{'{' + common + '}' if common else ''}"
-        yield f"{head} = {_values(lively, shared | everywhere, len(group))}"
+        yield f"{head} = {_values(nonzero, shared | everywhere, len(group))}"
 
 
 def _values(shown: Sequence[Measurement], shared: set[tuple[str, str]], of: int) -> str:
@@ -58,7 +60,7 @@ def _values(shown: Sequence[Measurement], shared: set[tuple[str, str]], of: int)
         label = "/".join(
             text for pair in one.attributes if pair not in shared and (text := pair[1])
         )
-        # Of a set of states, the one that it is in says it all.
+        # Of a set of states, name the current one only.
         state = label and one.value == 1 and not measure.unit and of > len(shown)
         parts.append(label if state else f"{label} {_text(measure, one.value)}".strip())
     return ", ".join(parts)

@@ -18,7 +18,7 @@ __all__ = ["MASK", "Redactor", "SecretStr", "redact_url", "sanitize"]
 
 MASK = "[redacted]"
 TEXT_LIMIT = 512
-"""Characters of foreign text that are kept."""
+"""Longest foreign text, in characters."""
 
 # Controls (C0, DEL, C1), surrogates, line separators, zero-width and bidirectional characters.
 _UNSAFE = (
@@ -26,14 +26,14 @@ _UNSAFE = (
     "\u3164\ud800-\udfff\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffc\U000e0000-\U000e0fff]"
 )
 SHORT, SHORTS = 64, 2048
-"""Texts of so many characters, such as the values of attributes, are cleaned once; so many of them
-are kept.
+"""Texts of at most SHORT characters, such as attribute values, are cleaned once and cached, at most
+SHORTS of them.
 """
 _SHORTEST = 4
 """Shorter secrets are not searched for: they would blank out ordinary text."""
 
-# What is a secret wherever it stands: Stripe keys, bearer and basic credentials, JSON web tokens,
-# private keys, user information in a URL, and values of parameters that are named as secrets are.
+# Always a secret: Stripe keys, bearer and basic credentials, JSON web tokens,
+# private keys, user information in a URL, and values of parameters with the name of a secret.
 _PATTERNS = (
     re.compile(r"\b(?:sk|rk|pk|whsec)_[A-Za-z0-9_*]{6,}"),
     re.compile(r"(?i)(?<=\bbearer )\S+|(?<=\bbasic )[A-Za-z0-9+/=]{8,}"),
@@ -52,7 +52,7 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def sanitize(text: str | bytes, limit: int = TEXT_LIMIT) -> str:
-    """Foreign text as one safe line of at most `limit` characters."""
+    """Return foreign text as one safe line of at most `limit` characters."""
     if type(text) is str and len(text) <= limit and text.isascii() and text.isprintable():
         return text
     cut = text[: limit * 4]
@@ -63,7 +63,7 @@ def sanitize(text: str | bytes, limit: int = TEXT_LIMIT) -> str:
 
 
 def redact_url(url: str, limit: int = TEXT_LIMIT) -> str:
-    """The URL as it may be shown: no user information, no query values, no fragment.
+    """Return the URL without user information, query values and fragment.
 
     >>> redact_url("https://me:pw@example.com/a?key=1&flag#x")
     'https://example.com/a?key=REDACTED&flag'
@@ -82,8 +82,8 @@ def redact_url(url: str, limit: int = TEXT_LIMIT) -> str:
 
 
 class Redactor:
-    """Blanks out the secrets that the configuration holds, also as they are written in URLs,
-    JSON and base64, and whatever looks like a secret by its form.
+    """Replaces the secrets of the configuration by a mask, also where they are URL-encoded, in JSON or
+    in base64, and any text that has the form of a secret.
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
@@ -97,7 +97,7 @@ class Redactor:
         return "Redactor()"
 
     def learn(self, secrets: Iterable[str]) -> None:
-        """Know these secrets too."""
+        """Add secrets."""
         self._secrets.update(secrets)
         self._cleaned.clear()
         forms = {form for secret in self._secrets for form in _forms(secret)}
@@ -105,7 +105,7 @@ class Redactor:
         self._known = re.compile("|".join(map(re.escape, ordered))) if ordered else None
 
     def succeed(self, new: Redactor) -> None:
-        """Know the new one's secrets, and still our own latest: runs with them may go on."""
+        """Adopt the secrets of a new redactor, and keep the previous ones: runs with them may still go on."""
         former, self._former = self._secrets - self._former, set()
         self._secrets = former | new._secrets
         self._former = former - new._secrets
@@ -119,7 +119,7 @@ class Redactor:
         return text
 
     def clean(self, text: str | bytes, limit: int = TEXT_LIMIT) -> str:
-        """Foreign text, redacted, then made one safe line of at most `limit` characters."""
+        """Return foreign text, redacted, as one safe line of at most `limit` characters."""
         if len(text) <= SHORT and isinstance(text, str):
             known = self._cleaned.get(text)
             if known is None:
@@ -127,7 +127,7 @@ class Redactor:
                     self._cleaned.clear()
                 known = self._cleaned[text] = sanitize(self.redact(text))
             return known if len(known) <= limit else sanitize(known, limit)
-        # A secret must not be cut in half before it is looked for.
+        # Redact before cutting: half a secret would not be found.
         head = text[: limit * 4 + 4096]
         if isinstance(head, bytes):
             head = head.decode("utf-8", errors="replace")

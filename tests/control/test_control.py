@@ -16,7 +16,7 @@ import pytest
 from anyio import to_thread
 
 from probed.control import server
-from probed.control.client import UnreachableError, ask, places
+from probed.control.client import UnreachableError, places, send_request
 from probed.control.server import CONNECTIONS, REQUEST_LIMIT, ControlServer, bind
 from probed.testing import no_leaks
 
@@ -47,7 +47,7 @@ async def listening(path: Path) -> AsyncIterator[Path]:
 
 
 async def asked(path: Path, **request: Any) -> dict[str, Any]:
-    return await to_thread.run_sync(lambda: ask(request, path=str(path), timeout=10))
+    return await to_thread.run_sync(lambda: send_request(request, path=str(path), timeout=10))
 
 
 async def raw(path: Path, said: bytes) -> bytes:
@@ -69,7 +69,7 @@ async def test_it_answers_its_own_user_and_leaves_no_file(tmp_path: Path) -> Non
         assert stat.S_IMODE((await anyio.Path(path).stat()).st_mode) == 0o600
         assert await asked(path, command="echo", word="ü") == {"said": "ü"}
         assert await asked(path, command="refuse") == {"error": "that makes no sense"}
-        what = "write one of the commands echo, refuse, crash"
+        what = "unknown command; the commands are echo, refuse, crash"
         assert await asked(path, command="fly") == {"error": what}
     assert not await anyio.Path(path).exists()
 
@@ -82,7 +82,7 @@ async def test_it_answers_its_own_user_and_leaves_no_file(tmp_path: Path) -> Non
 async def test_what_is_no_request_gets_a_word_or_nothing(tmp_path: Path, said: bytes) -> None:
     async with listening(tmp_path / "s") as path:
         answer = await raw(path, said)
-        assert not answer or "write one of the commands" in json.loads(answer)["error"]
+        assert not answer or "unknown command; the commands are" in json.loads(answer)["error"]
         assert await asked(path, command="echo", word=1) == {"said": 1}
 
 
@@ -97,7 +97,7 @@ async def test_a_request_that_is_too_long_is_let_go(tmp_path: Path) -> None:
 
 async def test_a_mistake_in_a_command_ends_nothing(tmp_path: Path) -> None:
     async with listening(tmp_path / "s") as path:
-        with pytest.raises(UnreachableError, match="the daemon ended before it answered"):
+        with pytest.raises(UnreachableError, match="the daemon exited before it responded"):
             await asked(path, command="crash")
         assert await asked(path, command="echo", word=1) == {"said": 1}
 
@@ -186,7 +186,7 @@ def test_a_folder_of_somebody_else_is_not_used(
     place = tmp_path / "link" / "control.sock"
     monkeypatch.setattr(server, "places", lambda _: iter([place]))
     assert bind(None, {}) is None
-    assert "the folder is somebody else's" in caplog.text
+    assert "the directory belongs to another user" in caplog.text
 
 
 def test_the_usual_places() -> None:
@@ -203,8 +203,8 @@ def test_the_usual_places() -> None:
 
 def test_nobody_is_there(tmp_path: Path) -> None:
     with pytest.raises(UnreachableError) as caught:
-        ask({"command": "status"}, path=str(tmp_path / "none"))
+        send_request({"command": "status"}, path=str(tmp_path / "none"))
     assert str(caught.value) == (
-        "no running daemon was found:\n"
-        f"  {tmp_path}/none: No such file or directory\nname its socket by --socket"
+        "no running daemon found:\n"
+        f"  {tmp_path}/none: No such file or directory\ngive its socket with --socket"
     )

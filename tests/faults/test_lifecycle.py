@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from probed.control.client import ask
+from probed.control.client import send_request
 
 Until = Callable[..., Any]
 
@@ -89,9 +89,9 @@ def test_a_control_socket_in_use_is_one_clear_line_and_exit_78(
     )
     assert done.returncode == 78
     assert done.stderr.strip() == (
-        f"probed: cannot listen on {place}: another daemon listens there"
+        f"probed: cannot listen on {place}: another daemon is listening there"
     )
-    assert ask({"command": "status"}, path=str(place))["checks"] == 1
+    assert send_request({"command": "status"}, path=str(place))["checks"] == 1
     assert first.stop() == 0
     assert not place.exists()
 
@@ -163,10 +163,10 @@ def test_a_hundred_reloads_good_and_bad_under_load(start: Any, until: Until, pee
     counts = {n: len(daemon.outcomes(f"c{n}")) for n in range(3)}
     for turn in range(50):
         daemon.config.write_text(good[(turn + 1) % 2])
-        answer = ask({"command": "reload"}, path=str(daemon.control))
+        answer = send_request({"command": "reload"}, path=str(daemon.control))
         assert answer["ok"], answer
         daemon.config.write_text(bad[turn % len(bad)])
-        answer = ask({"command": "reload"}, path=str(daemon.control))
+        answer = send_request({"command": "reload"}, path=str(daemon.control))
         assert not answer["ok"]
         assert answer["lines"]
     assert daemon.total("probed_config_last_reload_success") == 0
@@ -181,7 +181,7 @@ def test_a_hundred_reloads_good_and_bad_under_load(start: Any, until: Until, pee
         assert len(daemon.outcomes(f"c{n}")) - before >= min(took / 0.5 - 4, 55 - before)
     assert daemon.total("probed_scheduler_missed_total") - missed <= 20
     daemon.config.write_text(good[0])
-    assert ask({"command": "reload"}, path=str(daemon.control))["ok"]
+    assert send_request({"command": "reload"}, path=str(daemon.control))["ok"]
     assert daemon.total("probed_config_last_reload_success") == 1
     until(lambda: files(daemon) <= opened + 5, "no more files are open than before")
     assert daemon.stop() == 0
@@ -232,7 +232,7 @@ def test_a_hundred_swaps_of_a_mounted_folder(
     swap(100, text(100))
     until(lambda: set(daemon.checks()) == {"c100", "c101"}, "the latest is in force")
     swap(101, "checks: [\n")
-    assert not ask({"command": "reload"}, path=str(daemon.control))["ok"]
+    assert not send_request({"command": "reload"}, path=str(daemon.control))["ok"]
     assert set(daemon.checks()) == {"c100", "c101"}
     assert daemon.stop() == 0
     daemon.sound()
@@ -275,7 +275,7 @@ def test_a_secret_that_was_rotated_is_used_from_the_next_reload_on(
     Echo.token = "token-of-tuesday"
     until(lambda: len(daemon.transitions("web")) == 2, "it is kept out")
     secret.write_text("token-of-tuesday\n")
-    assert ask({"command": "reload"}, path=str(daemon.control))["ok"]
+    assert send_request({"command": "reload"}, path=str(daemon.control))["ok"]
     until(lambda: len(daemon.transitions("web")) == 3, "it is let in again")
     assert daemon.transitions("web")[1].startswith("up -> unknown http.unauthorized")
     assert daemon.stop() == 0

@@ -168,4 +168,4 @@ async def test_states_that_were_damaged(
 async def test_requests_on_the_control_socket(line: bytes) -> None:
     server: Any = ControlServer.__new__(ControlServer)
     server._handlers = {}
-    assert "write one of the commands" in (await server._answer(line))["error"]
+    assert "unknown command; the commands are" in (await server._answer(line))["error"]

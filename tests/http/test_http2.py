@@ -393,7 +393,7 @@ def test_a_context_for_http_2_is_not_that_for_http_1() -> None:
 
 
 async def test_a_header_that_cannot_be_sent_is_refused() -> None:
-    with pytest.raises(ValueError, match="holds a character"):
+    with pytest.raises(ValueError, match="contains a character"):
         Request(Url.parse("http://a.test/"), headers={"X": "a\r\nb"}, http2=True)
 
 

@@ -100,24 +100,24 @@ def test_a_certificate_with_its_key_is_taken(folder: Path, tls: str) -> None:
 @pytest.mark.parametrize(
     ("tls", "setting", "message"),
     [
-        ("{certificate: none.pem}", "certificate", "cannot be read: No such file"),
-        ("{certificate: .}", "certificate", "cannot be read: Is a directory"),
-        ("{certificate: pipe}", "certificate", "it is no regular file"),
+        ("{certificate: none.pem}", "certificate", "cannot read the file: No such file"),
+        ("{certificate: .}", "certificate", "cannot read the file: Is a directory"),
+        ("{certificate: pipe}", "certificate", "not a regular file"),
         ("{certificate: large}", "certificate", "larger than 1 MiB"),
-        ("{certificate: junk}", "certificate", "holds no PEM certificate"),
-        ("{certificate: broken.pem, key: key.pem}", "certificate", "holds no PEM certificate"),
-        ("{certificate: cert.pem, key: none.pem}", "key", "cannot be read: No such file"),
-        ("{certificate: cert.pem, key: junk}", "key", "no PEM private key"),
-        ("{certificate: cert.pem, key: hollow.pem}", "key", "no PEM private key"),
-        ("{certificate: cert.pem, key: other.pem}", "key", "not the key of the certificate"),
-        ("{certificate: cert.pem, key: {env: PW}}", "key", "no PEM private key"),
+        ("{certificate: junk}", "certificate", "contains no PEM certificate"),
+        ("{certificate: broken.pem, key: key.pem}", "certificate", "contains no PEM certificate"),
+        ("{certificate: cert.pem, key: none.pem}", "key", "cannot read the file: No such file"),
+        ("{certificate: cert.pem, key: junk}", "key", "not a PEM private key"),
+        ("{certificate: cert.pem, key: hollow.pem}", "key", "not a PEM private key"),
+        ("{certificate: cert.pem, key: other.pem}", "key", "not the key of this certificate"),
+        ("{certificate: cert.pem, key: {env: PW}}", "key", "not a PEM private key"),
         ("{certificate: cert.pem}", "", "write the `key` of the certificate"),
         ("{certificate: cert.pem, key: sealed.pem}", "", "write its `password`"),
         ("{certificate: cert.pem, key: old.pem}", "", "write its `password`"),
         (
             "{certificate: cert.pem, key: sealed.pem, password: {env: WRONG}}",
             "password",
-            "does not open the key",
+            "wrong password for the key",
         ),
         (
             "{certificate: cert.pem, key: sealed.pem, password: {env: LONG}}",
@@ -153,7 +153,7 @@ def test_a_template_may_hold_the_certificate_and_the_check_its_key(folder: Path)
 
 
 def test_a_wrong_pair_is_refused_without_a_configuration_too(folder: Path) -> None:
-    with pytest.raises(ValidationError, match="not the key of the certificate"):
+    with pytest.raises(ValidationError, match="not the key of this certificate"):
         Tls(certificate=folder / "cert.pem", key=folder / "other.pem")
 
 
@@ -190,7 +190,7 @@ def test_a_context_is_made_anew_for_other_files_and_says_what_is_wrong_with_them
     first = contexts.get(options)
     assert contexts.get(options) is first
     key.write_bytes((folder / "other.pem").read_bytes())
-    with pytest.raises(ProbeError, match=r"key: it is not the key of the certificate\."):
+    with pytest.raises(ProbeError, match=r"key: not the key of this certificate\."):
         contexts.get(options)
     key.write_bytes((folder / "key.pem").read_bytes())
     assert contexts.get(options) is not first

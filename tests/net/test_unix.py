@@ -94,11 +94,17 @@ async def test_a_redirect_stays_on_the_socket_as_long_as_it_stays_with_the_origi
 
 async def test_where_nobody_listens(tmp_path: Path) -> None:
     result = await ask("http://app.test/", tmp_path / "none.sock")
-    assert found(result) == [("failed", "connect.refused", "There is no such unix socket.")]
+    assert found(result) == [("failed", "connect.refused", "The unix socket does not exist.")]
     assert result.findings[0].evidence["phase"] == "connect"
     (tmp_path / "file").touch()
     result = await ask("http://app.test/", tmp_path / "file")
-    assert found(result) == [("failed", "connect.refused", "Nobody listens on the unix socket.")]
+    assert found(result) == [
+        (
+            "failed",
+            "connect.refused",
+            "Connection refused: nothing is listening on the unix socket.",
+        )
+    ]
 
 
 async def test_where_nobody_accepts(tmp_path: Path) -> None:

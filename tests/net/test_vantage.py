@@ -15,7 +15,7 @@ import dns.name
 import dns.rrset
 import pytest
 
-from probed.net.answer import KEPT, Said, Server, name_of, text_of
+from probed.net.answer import RECORD_LIMIT, Said, Server, name_of, text_of
 from probed.net.exchange import ANSWER_LIMIT, trim
 from probed.net.vantage import Vantage
 from probed.reasons import Reason
@@ -270,7 +270,7 @@ def test_a_message_is_trimmed_or_refused_wherever_it_ends(end: int) -> None:
 
 def test_no_more_records_than_kept_are_parsed() -> None:
     query = dns.message.make_query("a.test", "A")
-    addresses = [f"192.0.{n // 250}.{n % 250}" for n in range(KEPT + 5)]
+    addresses = [f"192.0.{n // 250}.{n % 250}" for n in range(RECORD_LIMIT + 5)]
     part, cut = trim(response(query.to_wire(), addresses, "A"))
     assert cut
-    assert len(dns.message.from_wire(part).answer[0]) == KEPT
+    assert len(dns.message.from_wire(part).answer[0]) == RECORD_LIMIT

@@ -140,4 +140,4 @@ def test_without_a_daemon(probed: Any, tmp_path: Path) -> None:
     for arguments in (["reload"], ["status"], ["drain"], ["check", "--daemon", "--all"]):
         done = probed(*arguments, "--socket", str(tmp_path / "none"))
         assert done.returncode == 3
-        assert "no running daemon was found" in done.stderr
+        assert "no running daemon found" in done.stderr

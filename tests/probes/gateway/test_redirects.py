@@ -165,7 +165,7 @@ async def test_to_https_and_never_back(tmp_path: Path) -> None:
         result = await ask(secure.url("/", "a.test"), tls=tls)
         assert not plain.requests
     assert found(result) == [("failed", "http.redirect_refused")]
-    assert "gives up TLS" in result.findings[0].message
+    assert "leads from https to http" in result.findings[0].message
 
 
 async def test_our_certificate_stays_with_its_origin(tmp_path: Path) -> None:
