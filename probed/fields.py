@@ -226,7 +226,7 @@ class Private(_Text):
 
     @property
     def domain(self) -> str:
-        """What follows the last @; empty where there is none."""
+        """Return the part after the last @; empty if there is none."""
         return self.text.rpartition("@")[2] if "@" in self.text else ""
 
     def __str__(self) -> str:
@@ -426,7 +426,7 @@ class Tls(Settings):
     key: PathOrSecret | None = None
     """PEM file of its key, or the key as a secret, where `certificate` does not hold it too."""
     password: SecretStr | None = None
-    """What the key is encrypted with."""
+    """The password of the key."""
 
     @model_validator(mode="after")
     def _usable(self) -> Self:

@@ -28,7 +28,7 @@ _SHOWN = ("server.address", "server.port", "network.peer.address", "tls.protocol
 
 
 class Fault(NamedTuple):
-    """What ended a run or a part of it. `recorded` says that its finding stands already."""
+    """The error that ended a run or a part of it. `recorded`: its finding is already recorded."""
 
     reason: Reasons
     level: Outcome
@@ -202,7 +202,7 @@ def _place(error: BaseException) -> str:
 
 
 def _evidence(recorder: Recorder) -> dict[str, Fact]:
-    """What helps a person of what is known of the peer when a run ends early."""
+    """Return the facts about the peer that help when a run ends early."""
     facts = {name: recorder.facts[name] for name in _SHOWN if name in recorder.facts}
     phase = recorder.failed_phase
     if phase is not None:

@@ -9,13 +9,13 @@ from typing import NamedTuple, TypeAlias
 
 Scalar: TypeAlias = "str | int | float | bool | None"
 Fact: TypeAlias = "Scalar | tuple[str, ...]"
-"""What was learned of a peer; several lines are a tuple."""
+"""A fact about a peer; several lines are a tuple."""
 Evidence: TypeAlias = "Mapping[str, Scalar | tuple[Scalar, ...] | Mapping[str, Scalar]]"
 """Small, bounded, redacted facts that help a person."""
 
 
 class Outcome(StrEnum):
-    """What one run came to. `unknown` means that we could not judge: never down, never a recovery."""
+    """The outcome of one run. `unknown`: the run could not be judged; it is never down, never a recovery."""
 
     OK = "ok"
     DEGRADED = "degraded"
@@ -32,7 +32,7 @@ _RANK = {Outcome.OK: 0, Outcome.DEGRADED: 1, Outcome.UNKNOWN: 2, Outcome.FAILED:
 
 
 class Verdict(StrEnum):
-    """What a check is said to be over time, after thresholds."""
+    """The state of a check over time, after thresholds."""
 
     UP = "up"
     DEGRADED = "degraded"

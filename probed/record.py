@@ -1,4 +1,4 @@
-"""What a run writes down while it goes on: phases, facts of the peer, its certificate."""
+"""The record of a run in progress: phases, facts about the peer, its certificate."""
 
 from __future__ import annotations
 
@@ -110,12 +110,12 @@ class Recorder:
         self.phases: list[OpenPhase] = []
         self.facts: dict[str, Fact] = {}
         self.evidence: dict[str, Fact] = {}
-        """What is known that explains a fault, should one come: it is shown with that alone."""
+        """Evidence that is shown only if a fault ends the run."""
         self.certificate: Certificate | None = None
         self.failed_phase: OpenPhase | None = None
         """The innermost phase that was open when the run failed: the one that began last."""
         self.fault: BaseException | None = None
-        """What went wrong already, should the deadline pass while more is found out about it."""
+        """The error so far, in case the deadline passes during a further examination."""
 
     def phase(self, name: str, call: Mapping[str, Scalar] = NO_CALL) -> OpenPhase:
         """Time the `with` block as a phase of that name; left by an exception, it has failed.

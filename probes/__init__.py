@@ -1,1 +1,1 @@
-"""What can be asked: one file, or one folder, a kind. Nothing is imported here."""
+"""The probe kinds: one module or package each. Nothing is imported here."""

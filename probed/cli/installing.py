@@ -13,7 +13,7 @@ import click
 import probed
 
 PROGRAM = "/opt/probed/bin/probed"
-"""What stands in the units as they ship."""
+"""The paths in the units as they ship."""
 CONFIG = "/etc/probed/probed.yaml"
 INSTANCE = "/etc/probed/%i.yaml"
 _HIDDEN = ("/home/", "/root/", "/run/user/", "/tmp/", "/var/tmp/")  # noqa: S108  # not written to

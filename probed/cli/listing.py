@@ -86,7 +86,7 @@ def effective(config: Config, name: str | None, *, origins: bool) -> None:
 
 
 def difference(old: Config, new: Config) -> int:
-    """What is to be added, removed or changed to come from one to the other; 1 if anything."""
+    """Print what differs between the two; return 1 if anything does."""
     return differing(lines(compare(old, new)))
 
 

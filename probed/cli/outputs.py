@@ -47,7 +47,7 @@ class Output(NamedTuple):
 
 
 def parse_outputs(given: Sequence[str]) -> list[Output]:
-    """What `-o` was given. Standard output gets text where no other format is asked for there.
+    """Parse the values of `-o`. Standard output gets text if no other format goes there.
 
     Raises click.UsageError for a format that there is not, for two on standard output, and for a
     file that cannot be written.

@@ -1,4 +1,4 @@
-"""What the terminal can show: colours, characters, and one line of progress."""
+"""Capabilities of the terminal: colours, characters, and a progress line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What mail's DNS records mean: SPF, DMARC. Pure over `Lookup`: no socket and no dnspython."""
+"""The meaning of mail's DNS records: SPF, DMARC. Pure over `Lookup`: no socket, no dnspython."""
 
 from probed.mail.lookup import Found, Lookup, TempFail, through
 from probed.mail.spf import Limits, Node, SpfReport, check_host, is_domain

@@ -12,15 +12,15 @@ import anyio
 
 FIRST, LAST = 15 * 60.0, 6 * 3600.0
 """Seconds until a refused secret is tried again: at first, and at most."""
-_KEPT = 4
+_RECORD_LIMIT = 4
 """Secrets of one host that are remembered."""
 
 
 class Holds:
-    """Which logins are held off, by host. It stands in what the check remembers, across restarts.
+    """Logins that are paused, by host. Stored in the check's memory, so they survive a restart.
 
-    Of user name and secret one byte is kept, salted: enough to see that they were changed, which
-    ends the hold, and of no use for guessing them.
+    Of user name and secret, one salted byte is stored: enough to notice a change, which ends the
+    pause, and useless for guessing them.
     """
 
     def __init__(self, memory: MutableMapping[str, Any], now: Callable[[], float]) -> None:
@@ -48,20 +48,20 @@ class Holds:
         wait = FIRST if record is None else min(2 * float(record["wait"]), LAST)
         salt = secrets.token_hex(8)
         made = {"salt": salt, "mark": _mark(salt, login), "wait": wait, "until": self._now() + wait}
-        self._keep(host, login, made)
+        self._save(host, login, made)
         return self._now() + wait
 
     def accepted(self, host: str, login: str) -> None:
-        self._keep(host, login, None)
+        self._save(host, login, None)
 
-    def _keep(self, host: str, login: str, record: dict[str, Any] | None) -> None:
+    def _save(self, host: str, login: str, record: dict[str, Any] | None) -> None:
         old = self._find(host, login)
-        kept = [other for other in self._records(host) if other is not old]
-        kept += [record] if record is not None else []
+        records = [other for other in self._records(host) if other is not old]
+        records += [record] if record is not None else []
         held = self._held()
         held.pop(host, None)
-        if kept:
-            held[host] = kept[-_KEPT:]
+        if records:
+            held[host] = records[-_RECORD_LIMIT:]
         if held:
             self._memory["auth"] = held
         else:

@@ -1,4 +1,4 @@
-"""What an evaluation asks of DNS, and the DNS client as such."""
+"""The DNS lookups of an evaluation, as a protocol and over the DNS client."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ NAMES = 10
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one evaluation may cost, all its includes together (section 4.6.4).
+    """Limits of one evaluation, including all its includes (section 4.6.4).
 
     `terms` cause queries; `voids` are terms whose first answer is empty; `queries` is our own bound,
     for ten terms may take more than a hundred.
@@ -67,7 +67,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class SpfReport:
-    """What the evaluation came to. `matched` is the directive that decided; `detail` says of an
+    """The result of an evaluation. `matched` is the directive that decided; `detail` says of an
     error what it was about; `failure` is what DNS said to the query that decided (temperror).
 
     `void_queries` counts every empty answer but those for records, as some receivers do.

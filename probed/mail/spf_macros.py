@@ -17,7 +17,7 @@ TEXT_LIMIT = 4096
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What macros stand for."""
+    """The values of the macros."""
 
     ip: IPv4Address | IPv6Address
     local: str

@@ -1,4 +1,4 @@
-"""What a probe author implements (`Probe`) and is given (`Run`)."""
+"""The interface of probe authors: they implement `Probe` and are given a `Run`."""
 
 from probed.probe.kind import Probe
 from probed.probe.run import (

@@ -1,4 +1,4 @@
-"""What a domain publishes for its mail, judged by what receivers come to."""
+"""The DNS records that a domain publishes for its mail, judged as receivers do."""
 
 from probes.email_auth.probe import EmailAuthProbe
 

@@ -38,7 +38,7 @@ class Applying:
 async def judge_policy(
     part: AuthPart, vantage: Vantage, *, dmarc: Dmarc, domain: str, reports: bool
 ) -> None:
-    """What applies to mail from a domain, and where `reports` go. `data` of the part is `Applying`,
+    """Find the policy for mail from a domain, and where `reports` go. `data` of the part is `Applying`,
     or None.
     """
     lookup = through(vantage)
@@ -47,9 +47,9 @@ async def judge_policy(
         await _judge_none(part, vantage, found, domain)
         return
     name, record = found.applying
-    own = name == domain
+    same = name == domain
     exists = True
-    if not own and "np" in record.tags:
+    if not same and "np" in record.tags:
         try:
             exists = (await lookup(domain, "A")).exists
         except TempFail as fail:
@@ -60,7 +60,7 @@ async def judge_policy(
         part.fact("dmarc.record.domain", name)
     if found.error is not None:
         part.fact("dmarc.walk_incomplete", f"{found.error.name}: {found.error.reason}")
-    policy = record.policy(own=own, exists=exists)
+    policy = record.policy(same=same, exists=exists)
     if policy is None:
         text = f"The DMARC record of {name} has no valid policy and no valid rua: it is ignored."
         part.failed(Why.DMARC_NOT_APPLIED, text, record=record.text)

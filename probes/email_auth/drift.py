@@ -58,17 +58,17 @@ async def look(vantage: Vantage, tracked: Tracked) -> Seen | None:
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """What resolvers and the zone's own servers say of one set of records, by vantage."""
+    """One set of records as resolvers and the zone's servers see it, by vantage point."""
 
     tracked: Tracked
     resolvers: Mapping[str, Seen]
-    own: Mapping[str, Seen]
+    authoritative: Mapping[str, Seen]
 
     @property
     def truth(self) -> Seen | None:
-        """What the zone's own servers agree on, else what the first resolver says."""
-        if self.own:
-            found = {seen.fingerprint: seen for seen in self.own.values()}
+        """Return the record that the zone's servers agree on, or else that of the first resolver."""
+        if self.authoritative:
+            found = {seen.fingerprint: seen for seen in self.authoritative.values()}
             return next(iter(found.values())) if len(found) == 1 else None
         return next(iter(self.resolvers.values()), None)
 
@@ -81,10 +81,10 @@ def judge(
     *,
     broken: bool,
 ) -> None:
-    """`memory` is kept from run to run, `now` is seconds since the epoch; `broken` tells that an
+    """`memory` is saved from run to run, `now` is seconds since the epoch; `broken` tells that an
     outcome is failed too.
     """
-    stale = _kept(memory, "stale")
+    stale = _mapping(memory, "stale")
     still: dict[str, Any] = {}
     for view in views:
         _compare(part, view, stale, still, now)
@@ -96,14 +96,14 @@ def _compare(
     part: AuthPart, view: Views, stale: Mapping[str, Any], still: dict[str, Any], now: float
 ) -> None:
     label = view.tracked.label
-    groups = _groups(view.own or view.resolvers)
+    groups = _groups(view.authoritative or view.resolvers)
     if len(groups) > 1:
-        who = "The zone's own servers disagree" if view.own else "Resolvers disagree"
+        who = "The zone's own servers disagree" if view.authoritative else "Resolvers disagree"
         says = "; ".join(", ".join(names) for names in groups.values())
         part.degraded(Why.DNS_DISAGREEMENT, f"{who} on {label}: {says}.", **_shown(view))
         return
     truth = view.truth
-    if truth is None or not view.own:
+    if truth is None or not view.authoritative:
         return
     for name, seen in view.resolvers.items():
         if seen.fingerprint == truth.fingerprint:
@@ -143,13 +143,13 @@ def _compare_expected(part: AuthPart, view: Views, *, broken: bool) -> None:
 
 def remember(run: Run, views: Sequence[Views]) -> int:
     """Keep the fingerprints; how many are others than those of the last run."""
-    kept = _kept(run.memory, "records")
+    saved = _mapping(run.memory, "records")
     now: dict[str, str] = {}
     changed: list[str] = []
     for view in views:
         key = f"{view.tracked.name} {view.tracked.type}"
         truth = view.truth
-        before = kept.get(key)
+        before = saved.get(key)
         if truth is not None:
             now[key] = truth.fingerprint
             if isinstance(before, str) and before != truth.fingerprint:
@@ -170,18 +170,18 @@ def _groups(seen: Mapping[str, Seen]) -> dict[str, list[str]]:
 
 
 def _shown(view: Views) -> dict[str, Any]:
-    everybody = {**view.own, **view.resolvers}
+    everybody = {**view.authoritative, **view.resolvers}
     return {name: list(seen.texts[:3]) or "none" for name, seen in everybody.items()}
 
 
-def _kept(memory: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """A mapping that is kept there; an empty one where another version kept something else."""
-    kept = memory.get(name)
-    return kept if isinstance(kept, Mapping) else {}
+def _mapping(memory: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return the mapping saved under this name; empty where another version saved something else."""
+    saved = memory.get(name)
+    return saved if isinstance(saved, Mapping) else {}
 
 
-def _until(kept: Any, fingerprint: str) -> float | None:
+def _until(saved: Any, fingerprint: str) -> float | None:
     """Until when a resolver may have a former record, if it is still the same."""
-    if not isinstance(kept, list | tuple) or len(kept) != 2 or kept[0] != fingerprint:
+    if not isinstance(saved, list | tuple) or len(saved) != 2 or saved[0] != fingerprint:
         return None
-    return float(kept[1]) if isinstance(kept[1], int | float) else None
+    return float(saved[1]) if isinstance(saved[1], int | float) else None

@@ -1,4 +1,4 @@
-"""What the email_auth kind measures."""
+"""Measures of the email_auth kind."""
 
 from __future__ import annotations
 

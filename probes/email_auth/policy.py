@@ -56,13 +56,13 @@ class DmarcRecord:
         given = [self.tags.get("p", ""), *(self.tags[n] for n in ("sp", "np") if n in self.tags)]
         return all(value.lower() in POLICIES for value in given)
 
-    def policy(self, *, own: bool, exists: bool) -> str | None:
-        """What applies to a name, before test mode: the record's `own`, or one below it that
-        `exists` or not. None where DMARC is not to be applied.
+    def policy(self, *, same: bool, exists: bool) -> str | None:
+        """Return the policy for a name, before test mode; None if DMARC does not apply. `same` says that
+        it is the record's own name, else one below it, which `exists` or not.
         """
         if not self.valid:
             return "none" if self.rua else None
-        names = ("p",) if own else ("sp", "p") if exists else ("np", "sp", "p")
+        names = ("p",) if same else ("sp", "p") if exists else ("np", "sp", "p")
         return next(self.tags[name].lower() for name in names if name in self.tags)
 
 
@@ -98,7 +98,7 @@ def is_near_miss(text: bytes) -> bool:
 
 @dataclass(frozen=True)
 class Walk:
-    """What a tree walk met: valid records from the longest name to the shortest, names whose several
+    """The records that a tree walk found: valid ones from the longest name to the shortest, names whose several
     records were all discarded, near misses, and the error that ended it.
     """
 
@@ -109,7 +109,7 @@ class Walk:
     error: TempFail | None = None
 
     @property
-    def own(self) -> DmarcRecord | None:
+    def exact(self) -> DmarcRecord | None:
         """The record of the name where it started."""
         return next((record for name, record in self.records if name == self.start), None)
 

@@ -1,4 +1,4 @@
-"""What a domain publishes for its mail, judged by what receivers come to."""
+"""The email_auth probe: the DNS records that a domain publishes for its mail, judged as receivers do."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ class EmailAuthProbe(Probe):
     quorum: Annotated[int, Field(ge=1, le=VANTAGES)] = 1
     """How many of the resolvers must answer."""
     spf: Spf | None = Spf()
-    """What must hold of SPF; null leaves it out."""
+    """Requirements for SPF; null switches them off."""
     dkim: Dkim | None = Dkim()
-    """What must hold of DKIM; null leaves it out."""
+    """Requirements for DKIM; null switches them off."""
     dmarc: Dmarc | None = Dmarc()
-    """What must hold of DMARC; null leaves it out."""
+    """Requirements for DMARC; null switches them off."""
     extras: Extras = Extras()
     """Other records to judge."""
 
@@ -96,12 +96,12 @@ class EmailAuthProbe(Probe):
         if up:
             found |= await self._judge(run, up, ends, self._alignment(found))
         broken = await self._tell(run, found)
-        own: list[Vantage] = []
+        authoritative: list[Vantage] = []
         if up:
             with run.phase("drift"):
-                own = await self._drift(run, up, ends, broken=broken)
+                authoritative = await self._drift(run, up, ends, broken=broken)
         await checkpoint()
-        measure_queries(run, [*vantages, *own])
+        measure_queries(run, [*vantages, *authoritative])
 
     def _vantages(self, run: Run) -> list[Vantage]:
         if self.resolvers:
@@ -191,7 +191,7 @@ class EmailAuthProbe(Probe):
         return found
 
     def _alignment(self, found: Found) -> dict[AuthCheck, Judge]:
-        """What can be judged only from what the other checks have found."""
+        """Judge what depends on the findings of the other checks."""
         checks: dict[AuthCheck, Judge] = {}
         if self.dmarc is not None and (self._sends or self._signs):
             checks[AuthCheck("alignment")] = partial(self._judge_alignment, found)
@@ -247,14 +247,14 @@ class EmailAuthProbe(Probe):
     ) -> list[Vantage]:
         """Compare what all vantages see; the zone's own servers, where they are asked."""
         part = AuthPart(run.part())
-        own: list[Vantage] = []
+        authoritative: list[Vantage] = []
         with anyio.CancelScope(deadline=ends) as scope:
             if self.authoritative:
                 try:
-                    own = await self._own(run, part, up[0])
+                    authoritative = await self._authoritative(run, part, up[0])
                 except TempFail as fail:
                     part.temporary(fail)
-            views = [await self._view(tracked, up, own) for tracked in self._tracked]
+            views = [await self._view(tracked, up, authoritative) for tracked in self._tracked]
             drift.judge(part, views, run.memory, run.clock.time(), broken=broken)
             changes = drift.remember(run, views)
             run.measure("probed.email_auth.record.changes", changes)
@@ -267,18 +267,18 @@ class EmailAuthProbe(Probe):
             part.late()
         run.join({"": part.run})
         tell(run, AuthCheck("drift"), {"zone": AuthPart(run.part(), part.failure, part.failed_at)})
-        return own
+        return authoritative
 
-    async def _own(self, run: Run, part: AuthPart, through: Vantage) -> list[Vantage]:
+    async def _authoritative(self, run: Run, part: AuthPart, through: Vantage) -> list[Vantage]:
         """The zone's own servers that answer; a note for each that does not."""
         named = () if isinstance(self.authoritative, bool) else self.authoritative
         servers = await own_servers(run, through, self.domain, named)
-        own: list[Vantage] = []
+        authoritative: list[Vantage] = []
 
         async def ask(server: Vantage) -> None:
             answer = await server.ask(self.domain, "SOA")
             if not answer.temporary:
-                own.append(server)
+                authoritative.append(server)
                 return
             text = f"{server.name}, a server of the zone, does not answer for it."
             part.degraded(Why.DNS_RESOLVER_ERROR, text, said=answer.said, rcode=answer.rcode)
@@ -286,10 +286,10 @@ class EmailAuthProbe(Probe):
         async with anyio.create_task_group() as tasks:
             for server in servers:
                 tasks.start_soon(ask, server)
-        if not own:
+        if not authoritative:
             part.run.findings.clear()
             raise TempFail(self.domain, "SOA", Why.DNS_UNAVAILABLE)
-        return sorted(own, key=lambda server: server.name)
+        return sorted(authoritative, key=lambda server: server.name)
 
     @cached_property
     def _tracked(self) -> list[drift.Tracked]:
@@ -309,7 +309,7 @@ class EmailAuthProbe(Probe):
         return tracked
 
     async def _view(
-        self, tracked: drift.Tracked, up: list[Vantage], own: list[Vantage]
+        self, tracked: drift.Tracked, up: list[Vantage], authoritative: list[Vantage]
     ) -> drift.Views:
         seen: dict[str, drift.Seen] = {}
 
@@ -319,12 +319,12 @@ class EmailAuthProbe(Probe):
                 seen[vantage.name] = found
 
         async with anyio.create_task_group() as tasks:
-            for vantage in (*up, *own):
+            for vantage in (*up, *authoritative):
                 tasks.start_soon(look, vantage)
         return drift.Views(
             tracked,
             {v.name: seen[v.name] for v in up if v.name in seen},
-            {v.name: seen[v.name] for v in own if v.name in seen},
+            {v.name: seen[v.name] for v in authoritative if v.name in seen},
         )
 
 

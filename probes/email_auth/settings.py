@@ -45,7 +45,7 @@ class NameServer(Settings):
     """A resolver to look up through."""
 
     name: Name
-    """What it is called in findings and measures."""
+    """Name in findings and measures."""
     address: Server
     """Its address, `192.0.2.53` or `192.0.2.53:5353`."""
 
@@ -67,15 +67,15 @@ class Sender(Settings):
     """A host that sends, and what SPF must come to for it."""
 
     name: Name
-    """What it is called in findings and measures."""
+    """Name in findings and measures."""
     ip: str | None = None
     """Its address."""
     host: Domain | None = None
     """Its name, in place of the address: each of its addresses is judged."""
     helo: str | None = Field(default=None, max_length=253)
-    """What it says in HELO; the envelope's domain by default."""
+    """Name that it gives in HELO; by default the envelope's domain."""
     expect: Annotated[tuple[SpfResult, ...], Field(min_length=1)] = (SpfResult.PASS,)
-    """What SPF may come to."""
+    """Acceptable SPF results."""
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -87,7 +87,7 @@ class Sender(Settings):
 
 
 class Spf(Settings):
-    """What must hold of SPF."""
+    """Requirements for SPF."""
 
     envelope_domain: Domain | None = None
     """The domain of the envelope's sender; `domain` by default."""
@@ -130,7 +130,7 @@ class Selector(Settings):
 
 
 class Dkim(Settings):
-    """What must hold of DKIM."""
+    """Requirements for DKIM."""
 
     d: Domain | None = None
     """The signing domain, `d=` of a signature; `domain` by default."""
@@ -144,7 +144,7 @@ class Dkim(Settings):
 
 
 class Dmarc(Settings):
-    """What must hold of DMARC."""
+    """Requirements for DMARC."""
 
     min_policy: Literal["none", "quarantine", "reject"] = "quarantine"
     """A weaker policy is degraded."""

@@ -25,7 +25,7 @@ from probes.email_auth.verdicts import AuthPart
 STRANGERS = ("192.0.2.1", "2001:db8::1")
 """Addresses that nobody sends from (RFC 5737, RFC 3849)."""
 LINT = Limits(terms=30, voids=30)
-"""What a stranger's evaluation may cost, so that it tells by how much the limits are passed."""
+"""Limits of an evaluation for a stranger: high enough to show by how much the standard's are exceeded."""
 LENGTH = 450
 """Bytes of a record that fit in an answer over UDP (RFC 7208 section 3.4)."""
 WIDE = {4: 8, 6: 16}
@@ -162,7 +162,7 @@ def _parsed(node: Node) -> SpfRecord | None:
 
 
 def _lint(part: AuthPart, tree: Node) -> None:
-    """What is written as nobody should, in the records that are read for a stranger."""
+    """Find bad practice in the records that are read for a stranger."""
     for node in _nodes(tree):
         record = _parsed(node)
         if record is not None:
@@ -218,7 +218,7 @@ async def _lint_dns(part: AuthPart, vantage: Vantage, domain: str) -> None:
 
 
 async def judge_sender(part: AuthPart, vantage: Vantage, *, sender: Sender, domain: str) -> None:
-    """What SPF comes to for a sender. `data` of the part is whether it is pass for all addresses."""
+    """Evaluate SPF for a sender. `data` of the part is whether it passes for all addresses."""
     lookup = through(vantage)
     try:
         addresses = [sender.ip] if sender.ip else await _addresses(vantage, sender.host or "")

@@ -41,7 +41,7 @@ def strict(text: str) -> dict[str, str]:
 
 
 def lenient(text: str) -> dict[str, str]:
-    """What can be read of it, names in lower case, the first of each (RFC 9989 section 4.7)."""
+    """Return the readable tags, names in lower case, the first of each (RFC 9989 section 4.7)."""
     tags: dict[str, str] = {}
     for part in text.split(";", TAGS)[:TAGS]:
         name, equals, value = part.partition("=")

@@ -118,7 +118,7 @@ class EmailQueueProbe(Probe):
             await driver.read_mongodb(run, self.mongodb, tally)
 
     def _grown(self, run: Run, depth: int) -> float | None:
-        """Messages a minute since the oldest sample that is kept; None with the first."""
+        """Messages a minute since the oldest saved sample; None with the first."""
         now = run.clock.time()
         samples = [s for s in _samples(run.memory.get("samples")) if s[0] < now]
         run.memory["samples"] = [*samples[1 - SAMPLES :], [now, depth]]
@@ -196,13 +196,13 @@ def _measure(run: Run, tally: Tally, growth: float | None) -> None:
         run.measure("probed.email_queue.growth", growth)
 
 
-def _samples(kept: Any) -> list[tuple[float, int]]:
+def _samples(saved: Any) -> list[tuple[float, int]]:
     """Those of earlier runs, `[time, depth]`; what is none is passed over."""
-    if not isinstance(kept, list):
+    if not isinstance(saved, list):
         return []
     return [
         (float(s[0]), int(s[1]))
-        for s in kept[-SAMPLES:]
+        for s in saved[-SAMPLES:]
         if isinstance(s, list | tuple)
         and len(s) == 2
         and all(isinstance(v, int | float) and isfinite(v) for v in s)

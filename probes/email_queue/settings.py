@@ -52,9 +52,9 @@ class RedisKey(Settings):
     key: Key
     """The key."""
     name: Annotated[str, Field(min_length=1, max_length=64)] | None = None
-    """What the queue is called; by default as the key."""
+    """Name of the queue; by default the key."""
     type: Literal["list", "zset", "stream"] = "list"
-    """What stands there: a list, a sorted set by time, or a stream."""
+    """Type of the key: a list, a sorted set by time, or a stream."""
     oldest: Literal["first", "last"] = "last"
     """Which end of a list is the oldest: `last` where LPUSH adds to it."""
     time: Annotated[str, Field(min_length=1, max_length=64)] | None = None

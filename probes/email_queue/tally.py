@@ -1,4 +1,4 @@
-"""What was seen of a queue, within bounds however much there is of it."""
+"""The tally of a queue, bounded however long the queue is."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _numberless(match: re.Match[str]) -> str:
 
 @dataclass(slots=True)
 class Waiting:
-    """What waits in one queue. `oldest` is an age in seconds; None where it is not known."""
+    """The messages in one queue. `oldest` is an age in seconds; None if it is not known."""
 
     depth: int = 0
     oldest: float | None = None
@@ -60,7 +60,7 @@ class Tally:
     """Why not all was seen."""
 
     def queue(self, name: str) -> Waiting | None:
-        """What waits in it; None where it is not to be looked at."""
+        """Return the messages in the queue; None if it is not to be examined."""
         if name in self.ignored:
             return None
         found = self.queues.get(name)

@@ -11,7 +11,7 @@ HEADER = "X-Probed-Token"
 
 
 def family_of(*parts: str) -> str:
-    """What the mails of one check have in common, so that no other's are ever removed."""
+    """The marker of one check's mails, so that no other mail is ever removed."""
     return "probed-" + hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 

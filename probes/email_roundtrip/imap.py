@@ -47,7 +47,7 @@ class Imap:
 
     @property
     def ahead(self) -> bytes:
-        """What was said unasked, after the last answer."""
+        """Return the unsolicited responses since the last one."""
         return self._held
 
     async def do(self, command: bytes, more: bytes | None = None) -> list[bytes]:

@@ -40,7 +40,7 @@ from probes.smtp.settings import Mailbox as Address
 
 REMOVED = 50
 """Old mails that one run removes."""
-KEPT = timedelta(days=1)
+RETENTION = timedelta(days=1)
 STEPS = ("mail", "rcpt", "data")
 
 
@@ -75,7 +75,7 @@ class EmailRoundtripProbe(Probe):
     poll: Annotated[Duration, Field(ge=0.02, le=60)] = 1.0
     """How often the mailbox is looked at."""
     results: Results | None = None
-    """What the receiver is to think of our mail, by its `Authentication-Results`."""
+    """Required results in the receiver's `Authentication-Results`."""
     limits: Limits = Limits()
     """How long each step may take."""
 
@@ -262,7 +262,7 @@ class EmailRoundtripProbe(Probe):
 
     async def _tidy(self, run: Run, imap: Imap, family: str) -> None:
         """Remove the mails of this check that are older than a day."""
-        before = datetime.fromtimestamp(run.clock.time(), UTC) - KEPT
+        before = datetime.fromtimestamp(run.clock.time(), UTC) - RETENTION
         criteria = (
             f'HEADER {HEADER} "{family}" BEFORE {before:%d}-{_MONTHS[before.month - 1]}-{before:%Y}'
         )

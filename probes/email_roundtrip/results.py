@@ -1,4 +1,4 @@
-"""What a receiver thinks of a mail: `Authentication-Results` (RFC 8601)."""
+"""A receiver's verdict on a mail: `Authentication-Results` (RFC 8601)."""
 
 from __future__ import annotations
 

@@ -68,21 +68,21 @@ class Mailbox(Settings):
 
     @property
     def login(self) -> str:
-        """What tells this login from others."""
+        """Return a key that identifies this login."""
         return f"{self.mechanism} {self.username.text} {self.secret.get_secret_value()}"
 
 
 class Results(Settings):
-    """What the receiver is to think of our mail (RFC 8601). What is null is not judged."""
+    """Required authentication results of our mail (RFC 8601). Null is not judged."""
 
     authserv_id: Annotated[str, Field(min_length=1, max_length=253)]
     """The receiver's own name in `Authentication-Results`; others' are not believed."""
     spf: tuple[Result, ...] | None = ("pass",)
-    """What SPF may come to."""
+    """Acceptable SPF results."""
     dkim: tuple[Result, ...] | None = ("pass",)
-    """What DKIM may come to: the best of all signatures."""
+    """Acceptable DKIM results; the best of all signatures counts."""
     dmarc: tuple[Result, ...] | None = ("pass",)
-    """What DMARC may come to."""
+    """Acceptable DMARC results."""
 
 
 def _is_here(host: str) -> bool:

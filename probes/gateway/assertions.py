@@ -97,7 +97,7 @@ def _patterns(run: Run, expect: Expect, answer: Response, effort: Effort) -> Non
 
 
 def _missing(run: Run, expected: BodyExpected, text: str, answer: Response) -> None:
-    """What was not found in a body that was cut off may stand in the rest: that is unknown."""
+    """Return `unknown` for text that was not found in a truncated body: the rest may contain it."""
     pattern = expected.matches
     cut = _cut(pattern, text, answer)
     said = f"The body does not match {pattern.text!r}"
@@ -136,7 +136,7 @@ def _too_hard(run: Run, pattern: SafePattern, reason: GatewayReason) -> None:
 
 
 class _Comparison(NamedTuple):
-    """What a value must be to be compared, how that is said, and how it is done."""
+    """Each comparison: the type that the value must have, its wording, and the operator."""
 
     kind: type | None
     said: str

@@ -1,4 +1,4 @@
-"""What else must hold of an answer: its headers, patterns in its body, values in its JSON."""
+"""The `expect` settings: assertions about headers, the body and values in JSON."""
 
 from __future__ import annotations
 
@@ -62,12 +62,12 @@ class _OrShort:
 
 
 class _Assertion(Settings):
-    """What all assertions may say."""
+    """Settings that all assertions share."""
 
     name: Name | None = None
-    """What it is called in findings."""
+    """Name in findings."""
     level: Level = "failed"
-    """What it is when it does not hold."""
+    """Outcome if it does not hold."""
 
     @property
     def outcome(self) -> Outcome:
@@ -75,7 +75,7 @@ class _Assertion(Settings):
 
 
 class HeaderExpected(_Assertion):
-    """What must hold of a header. A bare pattern is `matches`; null says that it must not be there."""
+    """Assertions about a header. A bare pattern is `matches`; null means that the header must be absent."""
 
     matches: Regex = SafePattern("")
     """Regular expression that is searched for in the value."""
@@ -158,7 +158,7 @@ class JsonExpected(_Assertion):
 
 
 class Expect(Settings):
-    """What must hold of an answer whose status is as expected."""
+    """Assertions about a response whose status is as expected."""
 
     headers: Annotated[dict[str, HeaderEntry], Field(max_length=50)] = Field(default_factory=dict)
     """Patterns for the values of headers; null for one that must not be there."""

@@ -142,7 +142,7 @@ def pools(
 def _placed(
     run: Run, body: Body, places: Iterable[PoolPlace], *, expected: bool
 ) -> dict[str, tuple[float, float]]:
-    """What is in use and what there is, of the pools that the settings tell the places of."""
+    """Measure usage and size of the pools whose paths are configured."""
     found: dict[str, tuple[float, float]] = {}
     for place in places:
         used, limit = (_number_at(body, path) for path in (place.used, place.limit))

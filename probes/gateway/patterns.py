@@ -23,16 +23,16 @@ TEXT_LIMIT = 1 << 17
 """Characters that are searched. Where the pattern is plain text, all are."""
 WORK = 250_000
 """Instructions that may be followed for one answer, in steps that are not known yet."""
-KEPT_LIMIT = 50_000
+STATE_LIMIT = 50_000
 """Steps and places that one pattern keeps: some 5 MiB."""
 _STEP_COST = 4
-"""What a new step costs beside the instructions that it follows."""
+"""Cost of a new step, in addition to the instructions that it follows."""
 _KNOWN_COST = 32
 """Characters that may be passed in known steps for the cost of one instruction."""
 PROGRAM_LIMIT = 1000
 
 _Kind: TypeAlias = Literal["text", "line", "word", "other"]
-"""What stands beside a place: the text's begin or end, a line's, a character of a word, another."""
+"""The context of a position: start or end of the text or of a line, a word character, or another."""
 
 
 class TooHard(Exception):  # noqa: N818  # it says what the search is, not what went wrong
@@ -40,7 +40,7 @@ class TooHard(Exception):  # noqa: N818  # it says what the search is, not what 
 
 
 class Effort:
-    """What may still be spent on one answer."""
+    """The remaining effort for one response."""
 
     __slots__ = ("left",)
 
@@ -135,7 +135,7 @@ class _State(dict[str, "_State"]):
 class SafePattern:
     """A pattern that was read. Raises ValueError for one that cannot be."""
 
-    __slots__ = ("_effort", "_found", "_kept", "_literal", "_program", "_states", "text")
+    __slots__ = ("_effort", "_found", "_literal", "_program", "_states", "_stored", "text")
 
     def __init__(self, text: str) -> None:
         node = read(text)
@@ -146,7 +146,7 @@ class SafePattern:
         self._program.append(_Op())
         self._states: dict[tuple[frozenset[int], _Kind], _State] = {}
         self._found = _State(self, frozenset(), "text")
-        self._kept = 0
+        self._stored = 0
         self._effort = Effort()
 
     def __str__(self) -> str:
@@ -188,18 +188,18 @@ class SafePattern:
         state = self._states.get(key)
         if state is None:
             state = self._states[key] = _State(self, places, before)
-            self._kept += len(places)
+            self._stored += len(places)
         return state
 
     def _step(self, state: _State, sign: str) -> _State:
         if state is self._found:
             return state
-        if self._kept >= KEPT_LIMIT:
+        if self._stored >= STATE_LIMIT:
             for known in self._states.values():
                 known.clear()
             self._states.clear()
-            self._kept = 0
-        self._kept += 1
+            self._stored = 0
+        self._stored += 1
         reached = self._reach(state.places, state.before, sign)
         if reached is None:
             return self._found

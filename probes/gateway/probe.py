@@ -80,7 +80,7 @@ class GatewayProbe(Probe):
     health: Health = Health.model_construct()
     """How the body is read as a health document."""
     expect: Expect = Expect.model_construct()
-    """What must hold of headers and body."""
+    """Assertions about headers and body."""
     latency: Trend = Trend.model_construct()
     """How long the answer may take to begin, from the end of the request."""
     certificate: CertificateAge = CertificateAge.model_construct()

@@ -85,7 +85,7 @@ class PoolPlace(Settings):
     """A pool that a JSON body tells of: what is in use, and what there is."""
 
     name: Annotated[str, Field(min_length=1, max_length=100)]
-    """What it is called in findings and measures."""
+    """Name in findings and measures."""
     used: SinglePath
     """Where the number in use stands, such as `$.pool.active`."""
     limit: SinglePath
@@ -148,7 +148,7 @@ class Upstream(Endpoint):
     """A backend that is asked directly, beside the gateway."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
-    """What it is called in phases and findings."""
+    """Name in phases and findings."""
     status: Statuses = ((200, 299),)
     """The statuses that mean it is well."""
 

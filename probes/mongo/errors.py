@@ -42,7 +42,7 @@ _NAME = re.compile(r"[A-Za-z0-9]{1,64}\Z")
 
 
 def explain(error: Exception, right: str) -> ProbeError:
-    """What to raise instead. `right` is the privilege that the command needs."""
+    """Return the error to raise instead. `right` is the privilege that the command needs."""
     if isinstance(error, OperationFailure):
         return _refused(error, error.code or 0, error.details, right)
     if isinstance(error, NotPrimaryError) and isinstance(error.details, Mapping):

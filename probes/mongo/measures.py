@@ -1,4 +1,4 @@
-"""What is measured: semantic conventions, then the names of OpenTelemetry's mongodbreceiver, then ours.
+"""Measures: semantic conventions, then names of OpenTelemetry's mongodbreceiver, then probed's.
 
 Every value says of which node it is. Nothing that varies without bound (opid, namespace, client,
 application, hash) is an attribute.

@@ -62,9 +62,9 @@ class Node:
         self._barred_until = 0.0
 
     async def open(self, part: Part) -> Document:
-        """What `hello` says, on a connection that is logged in.
+        """Return the reply to `hello`, on an authenticated connection.
 
-        A kept one that is no good is not held against the server: it is asked anew. Raises
+        A pooled connection that is broken is replaced; that is no failure of the server. Raises
         ProbeError, OSError or ssl.SSLError, each of which says why.
         """
         recorder, network, now = part.recorder, part.run.network, part.run.clock.monotonic()

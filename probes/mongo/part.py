@@ -59,7 +59,7 @@ async def more(send: SendCommand, phase: str, call: Call) -> list[Document]:
 
 @dataclass(slots=True)
 class Part:
-    """What is found of one node. `role` is what it said it is: standalone, primary, secondary,
+    """The findings about one node. `role` is the role that it reports: standalone, primary, secondary,
     arbiter, mongos or other; empty as long as it has not answered.
     """
 

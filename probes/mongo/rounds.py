@@ -188,7 +188,7 @@ async def _phases(settings: MongoSettings, part: Part, node: Node) -> None:
 
 
 def role_of(hello: Document) -> str:
-    """What the node says it is."""
+    """Return the role that the node reports."""
     if hello.get("msg") == "isdbgrid":
         return "mongos"
     if not hello.get("setName"):
@@ -201,7 +201,7 @@ def role_of(hello: Document) -> str:
 
 
 async def _step(part: Part, judge: Callable[[], Any]) -> None:
-    """What the server refuses is found, and the rest still judged."""
+    """Record a refused command as a finding, so that the rest is still judged."""
     try:
         await judge()
     except CommandError as error:

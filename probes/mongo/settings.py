@@ -141,7 +141,7 @@ class MongoSettings(Probe):
 
     @cached_property
     def connection(self) -> MongoUri:
-        """What `uri`, or `host` and `port`, say."""
+        """Return the connection that `uri`, or `host` and `port`, describe."""
         if self.uri is not None:
             return parse(self.uri.get_secret_value())
         return MongoUri(nodes=(node_of(self.hostname or "", self.port),))

@@ -260,7 +260,7 @@ class SlowOps:
 
 
 def _pairs(saved: object) -> list[tuple[int, int]]:
-    """What is remembered as `[[end of the window in ms, slow operations], ...]`."""
+    """Return the pairs stored as `[[end of the window in ms, slow operations], …]`."""
     if not isinstance(saved, list):
         return []
     return [

@@ -35,14 +35,14 @@ WITHOUT_EFFECT = (
     "tlsDisableOCSPEndpointCheck", "uuidRepresentation", "w", "waitQueueTimeoutMS", "wTimeoutMS",
     "zlibCompressionLevel",
 )  # fmt: skip
-"""What applications write, and what is ours to choose here."""
+"""Options that applications write, and that probed chooses itself."""
 _KNOWN = {name.lower(): name for name in (*HONOURED, *WITHOUT_EFFECT)}
 _SHAPE = re.compile(r"mongodb(\+srv)?://(?:([^/?#]*)@)?([^/?#@]+)(?:/([^?#]*))?(?:\?([^#]*))?\Z")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class MongoUri:
-    """What a connection string says. `srv` is the name whose SRV records name the nodes; `options`
+    """The contents of a connection string. `srv` is the name whose SRV records name the nodes; `options`
     are those that are honoured, by their usual spelling.
     """
 

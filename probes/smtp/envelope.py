@@ -61,7 +61,7 @@ def _judge(dialogue: Dialogue, reply: Reply, envelope: Envelope) -> None:
 
 
 def kind_of(reply: Reply) -> Expected:
-    """What became of a recipient, by code and enhanced status (RFC 5321 4.2.3, RFC 3463)."""
+    """Return the fate of a recipient, by code and enhanced status (RFC 5321 section 4.2.3, RFC 3463)."""
     if reply.code < 400:
         return "ok"
     if reply.code < 500:

@@ -66,7 +66,7 @@ class Auth(Settings):
 
     @property
     def login(self) -> Login:
-        """The login as a dialogue uses it."""
+        """Return the login for the dialogue."""
         return Login(self.mechanism, self.username.text, self.secret.get_secret_value())
 
 
@@ -74,9 +74,9 @@ class Relay(Settings):
     """One relay of the group."""
 
     name: Name
-    """What it is called in phases, findings and measures."""
+    """Name in phases, findings and measures."""
     role: Literal["primary", "backup"] | None = None
-    """What it is for; by default the first is the primary, and the others are backups."""
+    """Role of the relay; by default the first is the primary, and the others are backups."""
     host: str
     """Its host name or address."""
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
@@ -132,8 +132,8 @@ class Envelope(Settings):
     rcpt: Mailbox
     """The recipient (RCPT TO); its domain is shown, no more."""
     rcpt_expect: Annotated[tuple[Expected, ...], Field(min_length=1)] = ("ok",)
-    """What may become of the recipient; `deferred` for a relay that is known to greylist, `denied`
-    to see that a relay is not open.
+    """Acceptable replies to the recipient; `deferred` for a relay that greylists, `denied` to verify
+    that a relay is not open.
     """
 
 

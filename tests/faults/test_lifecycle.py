@@ -106,7 +106,7 @@ def test_a_state_file_that_is_broken_is_put_aside(
     until(lambda: daemon.outcomes("c0"), "it probes")
     assert daemon.stop() == 0
     assert (state / "state.broken").exists()
-    assert any("state.db is broken" in entry["message"] for entry in daemon.told())
+    assert any("state.db is corrupt" in entry["message"] for entry in daemon.told())
     with closing(sqlite3.connect(state / "state.db")) as database:
         assert database.execute("SELECT name FROM checks").fetchall() == [("c0",)]
 

@@ -37,7 +37,7 @@ class Broken(Exception):  # noqa: N818  # the conversation is
 
 
 class _Wire(asyncio.Transport):
-    """What the library takes for its transport. Writing and closing are the protocol's."""
+    """The transport for the library. The protocol does the writing and closing."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class BoundedProtocol(SMTPProtocol):
         """Whether what is said from now on is secret."""
         self.spoken: list[str] = []
         self.surplus = b""
-        """What was said before it was asked for."""
+        """Text that the relay sent before its turn."""
         self._now = now
         self._unsent = b""
         self._held = b""
@@ -75,13 +75,13 @@ class BoundedProtocol(SMTPProtocol):
 
     @property
     def heard(self) -> bytes:
-        """What there is of the reply that is being read."""
+        """The reply being read, so far."""
         lines = [b"%d %s" % line for line in self._lines]
         return b" / ".join([*lines, self._held] if self._held else lines)
 
     @property
     def ahead(self) -> bytes:
-        """What came after the last reply, unasked."""
+        """Text after the last reply, unsolicited."""
         return self._held
 
     def forget(self) -> None:

@@ -24,7 +24,7 @@ _GUESSES = (
 
 
 class NotAReply(Exception):  # noqa: N818  # what it is not
-    """What was read can be no reply."""
+    """The text is not an SMTP reply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def _is_odd(texts: tuple[bytes, ...]) -> bool:
 
 
 def guess(begin: bytes) -> str | None:
-    """What speaks so first, where it is not SMTP."""
+    """Protocols other than SMTP, by the beginning of their greeting."""
     return next((name for mark, name in _GUESSES if begin.startswith(mark)), None)
 
 

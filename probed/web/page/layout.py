@@ -1,4 +1,4 @@
-"""What all pages have in common, and the small parts that they are made of."""
+"""The layout of all pages, and the small elements that they share."""
 
 from __future__ import annotations
 

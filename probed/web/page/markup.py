@@ -14,7 +14,7 @@ class Html(str):
 
 
 Child: TypeAlias = "str | int | Iterable[Child] | None"
-"""What an element holds: text, markup, nothing, or several of them."""
+"""The content of an element: text, markup, nothing, or several of them."""
 EMPTY = Html("")
 _VOID = frozenset({"br", "hr", "input", "link", "meta"})
 

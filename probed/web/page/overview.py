@@ -23,7 +23,7 @@ _FIELDS = ("state", "kind", "tag", "q")
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What the query asks for; empty text is anything."""
+    """The filter in the query; an empty string matches anything."""
 
     state: str = ""
     kind: str = ""
@@ -144,7 +144,7 @@ class Overview:
 
 
 def _settled(check: Check) -> tuple[Html, Html]:
-    """What stays of a row: its begin, and who is asked."""
+    """Return the fixed part of a row: its start tag, and the cells for name and target."""
     name = el("a", check.name, href=check_url(check.name))
     return Html(f'<tr id="{escape(row_id(check.name))}">'), Html(
         el("th", name, scope="row", class_="name")

@@ -23,7 +23,7 @@ from probes.gateway.health.model import TEXT_LIMIT, HealthDocument, NotThisForma
 Format: TypeAlias = Literal[
     "auto", "health+json", "actuator", "aspnet", "microprofile", "kubernetes", "simple"
 ]
-"""What may be asked for. A document may also turn out to be `other`."""
+"""Formats to choose from. A document may also turn out to be `other`."""
 
 
 class _Format(NamedTuple):
@@ -59,7 +59,7 @@ def parse(
     format: Format = "auto",  # noqa: A002  # the name of the setting
     map: mapped.Mapped | None = None,  # noqa: A002  # the name of the setting
 ) -> HealthDocument:
-    """What the body says, in the words of one model.
+    """Return the health document in the body, in one model for all formats.
 
     Raises NotThisFormat if `format` is not `auto`, or a `map` is given, and the body is of another
     shape; nothing else.

@@ -61,7 +61,7 @@ def word_of(value: object) -> str:
 
 
 def status_of(value: object, words: Mapping[str, Outcome] = WORDS) -> tuple[Outcome, str]:
-    """What the word means, and the word as it was written."""
+    """Return the meaning of the word, and the word as written."""
     return words.get(word_of(value), Outcome.UNKNOWN), text_of(value)
 
 

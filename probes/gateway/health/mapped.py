@@ -64,7 +64,7 @@ class Mapped(Settings):
 
 
 def read(body: Body, mapped: Mapped) -> HealthDocument:
-    """What the document says. Raises NotThisFormat where it is no JSON, or a path leads nowhere."""
+    """Return the health document. Raises NotThisFormat if it is not JSON, or a path finds nothing."""
     if not body.is_json:
         raise NotThisFormat("the body is not JSON")
     parts = Parts()

@@ -18,7 +18,7 @@ class NotThisFormat(ValueError):  # noqa: N818  # it says what the body is, not 
 
 
 class ComponentKind(StrEnum):
-    """What a component stands for."""
+    """The kind of a component."""
 
     COMPONENT = "component"
     UPSTREAM = "upstream"
@@ -93,7 +93,7 @@ WORDS: Mapping[str, Outcome] = {
     )
     for word in words.split()
 }
-"""What the words of all sources mean. A word that is not here means unknown."""
+"""The meaning of the status words of all formats. Other words mean unknown."""
 
 # resilience4j's states, and the statuses that its indicators make of them.
 BREAKER_WORDS: Mapping[str, Outcome] = {

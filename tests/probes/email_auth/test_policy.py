@@ -122,9 +122,9 @@ async def test_the_walk_finds_the_organization_and_what_applies(
 def test_the_policy(text: str, own: str | None, below: str | None, missing: str | None) -> None:
     record = parse_dmarc(b"v=DMARC1; " + text.encode())
     assert record is not None
-    assert record.policy(own=True, exists=True) == own
-    assert record.policy(own=False, exists=True) == below
-    assert record.policy(own=False, exists=False) == missing
+    assert record.policy(same=True, exists=True) == own
+    assert record.policy(same=False, exists=True) == below
+    assert record.policy(same=False, exists=False) == missing
 
 
 @pytest.mark.parametrize(
