@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from probes.gateway.patterns import KEPT_LIMIT, TEXT_LIMIT, Effort, SafePattern, TooHard
+from probes.gateway.patterns import STATE_LIMIT, TEXT_LIMIT, Effort, SafePattern, TooHard
 
 
 def search(pattern: str, text: str) -> bool:
@@ -196,7 +196,7 @@ def test_what_a_pattern_keeps_is_bounded() -> None:
         kept = len(hard._states) + sum(
             len(state.places) + len(state) for state in hard._states.values()
         )
-        assert kept < 2 * KEPT_LIMIT
+        assert kept < 2 * STATE_LIMIT
 
 
 def test_only_so_much_is_searched_unless_the_pattern_is_plain_text() -> None:
