@@ -369,7 +369,7 @@ SLOW = ("anyio", "asyncio", "httpx2", "opentelemetry", "pydantic", "rich", "star
 SERVERS = ("cryptography", "dns", "httpx2", "opentelemetry", "rich", "sqlite3", "starlette", "uvicorn",
            "uvloop", "xml")  # fmt: skip
 KINDS = ("probes.dns", "probes.gateway", "probes.mongo", "probes.tls", "pymongo")
-SELDOM = ("h2", "probed.config.sections", "probed.http.http2", "probed.http.redirects", "probed.output.github",
+SELDOM = ("h2", "probed.config.telemetry", "probed.http.http2", "probed.http.redirects", "probed.output.github",
           "probed.output.junit", "probed.output.nagios", "statistics")  # fmt: skip
 """What a check needs that asks for it in its settings, or by `-o`."""
 

@@ -19,9 +19,6 @@ from probed.registry import RegistryError
 
 log = logging.getLogger("probed.config")
 
-LIVE = ("service.concurrency", "service.concurrency_per_host", "service.resolvers", "service.watch",
-        "telemetry.trace_ratio", "telemetry.metrics_interval", "telemetry.otlp")  # fmt: skip
-"""Settings that can change while the daemon runs; others need a restart."""
 LOOK_INTERVAL = 2.0
 """Seconds between two looks at the files. A change is taken when it has stood for one of them."""
 
@@ -151,7 +148,7 @@ class Reloader:
     async def _take(self) -> Changes:
         new = await self._read()
         changes = compare(self._daemon.config, new)
-        fixed = [d.path for d in changes.settings if not d.path.startswith(LIVE)]
+        fixed = [d.path for d in changes.settings if not d.reloadable]
         if fixed:
             raise ValueError(
                 f"{', '.join(fixed)} cannot change while the daemon runs: restart it, or write what "

@@ -73,10 +73,9 @@ def _listening(config: Config) -> Config:
             return "127.0.0.1:0"
         return address
 
-    return config._replace(
-        service=config.service._replace(listen=free(config.service.listen)),
-        telemetry=config.telemetry._replace(listen=free(config.telemetry.listen)),
-    )
+    for section in (config.service, config.telemetry):
+        config = config.with_section(section.model_copy(update={"listen": free(section.listen)}))
+    return config
 
 
 class _Screen:

@@ -10,7 +10,7 @@ from probed.config.graph import Named, check_names
 from probed.config.kinds import Kinds
 from probed.config.model import Check
 from probed.config.references import in_settings
-from probed.config.settings import COMMON, LABEL_LIMIT, WRITTEN, CheckSettings
+from probed.config.settings import COMMON, LABEL_LIMIT, WRITTEN, CheckSettings, written
 from probed.config.source import Node
 from probed.config.templates import Templates
 from probed.config.values import Values
@@ -31,7 +31,7 @@ class Checks:
         self._values = values
         self._kinds = kinds
         self._defaults = defaults
-        self._written = defaults.common.written
+        self._common = written(defaults.common)
         self._templates = templates
         self._named: list[Named] = []
 
@@ -74,10 +74,10 @@ class Checks:
         elif use.known:
             self._kinds.missing(node, path)
         node = self._templates.complete(node, path, kind, use.names)
-        written = node.value
-        assert isinstance(written, dict)
+        found = node.value
+        assert isinstance(found, dict)
         partial = not use.known or self._templates.spent
-        own = frozenset(written) - COMMON
+        own = frozenset(found) - COMMON
         common = self._values.model(
             node, CheckSettings, path, leave_out=own | {"probe"}, partial=partial
         )
@@ -88,10 +88,10 @@ class Checks:
                 leave_out=WRITTEN, also_known=WRITTEN, keep=kept, partial=partial,
             )  # fmt: skip
         if common is None:
-            self._named.append(Named(path, node, _text(written.get("name")), ()))
+            self._named.append(Named(path, node, _text(found.get("name")), ()))
             return None
         self._named.append(Named(path, node, common.name, common.depends_on))
-        settings = self._settings(common, node, written, path)
+        settings = self._settings(common, node, found, path)
         if probe is None:
             return None
         for secret in in_settings(probe):
@@ -101,21 +101,21 @@ class Checks:
         return Check(probe=probe, position=position, written=kept, **settings)
 
     def _settings(
-        self, common: CheckSettings, node: Node, written: Mapping[str, Node], path: str
+        self, common: CheckSettings, node: Node, found: Mapping[str, Node], path: str
     ) -> dict[str, Any]:
         """The check's own over the defaults, and what must hold of both together."""
-        settings = {**self._written, **common.written}
-        settings["labels"] = {**self._written.get("labels", {}), **common.labels}
+        settings = {**self._common, **written(common)}
+        settings["labels"] = {**self._common.get("labels", {}), **common.labels}
         if len(settings["labels"]) > LABEL_LIMIT:
             self._values.wrong(
-                written.get("labels", node), f"{path}.labels",
+                found.get("labels", node), f"{path}.labels",
                 f"must have at most {LABEL_LIMIT} items, with those of `defaults`",
             )  # fmt: skip
         interval = settings.get("interval", _DEFAULTS["interval"].default)
         # A short interval alone must not make the default timeout an error.
         timeout = settings.setdefault("timeout", min(_DEFAULTS["timeout"].default, interval))
         if timeout > interval:
-            self._too_long(node, written, path, timeout, interval)
+            self._too_long(node, found, path, timeout, interval)
         return settings
 
     def _too_long(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+from pydantic import BaseModel
+
 from probed.config.model import Check, Config
-from probed.config.sections import ServiceSettings, TelemetrySettings
-from probed.config.settings import CheckSettings, Settings
-from probed.config.shape import key_of
+from probed.config.section import RELOADABLE, Section
+from probed.config.settings import CheckSettings
+from probed.config.shape import fields_of, key_of
 from probed.config.show import View
+from probed.fields import Settings
 from probed.text.redact import MASK, Redactor, sanitize
 
 HIDDEN = "(secret)"
@@ -21,11 +24,14 @@ _TEXT = 80
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A setting by its path, and how it is written in both; None where it is not set."""
+    """A setting by its path, and how it is written in both; None where it is not set. A running
+    daemon adopts a change of what is `reloadable`; others need a restart.
+    """
 
     path: str
     old: str | None
     new: str | None
+    reloadable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +47,7 @@ class Changed:
 @dataclass(frozen=True, slots=True)
 class Changes:
     """What was added, removed and changed, in the order of the configurations. `settings` are those
-    of `service` and `telemetry`. False where nothing differs.
+    of the sections. False where nothing differs.
     """
 
     added: tuple[Check, ...] = ()
@@ -69,9 +75,10 @@ def compare(old: Config, new: Config) -> Changes:
         added=tuple(check for name, check in after.items() if name not in before),
         removed=tuple(check for name, check in before.items() if name not in after),
         changed=tuple(changed),
-        settings=(
-            *_of_settings(view, old.service, new.service, ServiceSettings, "service"),
-            *_of_settings(view, old.telemetry, new.telemetry, TelemetrySettings, "telemetry"),
+        settings=tuple(
+            difference
+            for section in new.known.all()
+            for difference in _of_section(view, old.section(section), new.section(section))
         ),
     )
 
@@ -91,7 +98,8 @@ def _change(difference: Difference) -> str:
         _NONE if text is None else sanitize(text, _TEXT)
         for text in (difference.old, difference.new)
     )
-    return f"{difference.path} {old} -> {new}"
+    restart = "" if difference.reloadable else "  (needs a restart)"
+    return f"{difference.path} {old} -> {new}{restart}"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -131,13 +139,26 @@ def _of_checks(view: _View, old: Check, new: Check) -> Iterator[Difference]:
         yield from _of_values(raw, shown, key, key)
 
 
-def _of_settings(
-    view: _View, old: Any, new: Any, model: type[Settings], section: str
-) -> Iterator[Difference]:
+def _of_section(view: _View, old: Section, new: Section) -> Iterator[Difference]:
+    model = type(new)
     shown = view.settings(old, model), view.settings(new, model)
     raw = _fields(old, model), _fields(new, model)
     for key in model.model_fields:
-        yield from _of_values(raw, shown, key, f"{section}.{key}")
+        for difference in _of_values(raw, shown, key, key):
+            reloadable = is_reloadable(model, difference.path.split("."))
+            path = f"{model.key}.{difference.path}"
+            yield replace(difference, path=path, reloadable=reloadable)
+
+
+def is_reloadable(model: type[BaseModel], path: Sequence[str]) -> bool:
+    """Return whether a running daemon adopts a change of the setting at a path."""
+    for name, info in model.model_fields.items():
+        if key_of(name, info) == path[0]:
+            inner = fields_of((model,))[path[0]].models
+            return RELOADABLE in info.metadata or (
+                len(path) > 1 and any(is_reloadable(each, path[1:]) for each in inner)
+            )
+    return False
 
 
 def _of_values(

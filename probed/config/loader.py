@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from probed.config.checks import Checks
 from probed.config.defaults import read_defaults
 from probed.config.files import Files
 from probed.config.include import Includes
 from probed.config.kinds import Kinds
-from probed.config.model import Access, Config, Otlp, Position, Service, Spool, Telemetry
+from probed.config.model import Config, Position
 from probed.config.origins import origins_of
 from probed.config.problems import ConfigError, Problem
 from probed.config.reading import read_text
+from probed.config.section import Section, Sections
 from probed.config.source import Node, Source
 from probed.config.templates import Templates
 from probed.config.values import Values
@@ -25,7 +25,7 @@ from probed.text.suggest import closest
 
 INCLUDED = ("include", "templates", "checks")
 """What an included file may hold."""
-SECTIONS = ("service", "telemetry", "defaults", *INCLUDED)
+KNOWN = Sections()
 PLACES = ("./probed.yaml", "/etc/probed/probed.yaml")
 _CHECKS = "write `checks:` and below it a list of checks, each with `name` and `probe`"
 
@@ -59,9 +59,11 @@ def load(
     environ: Mapping[str, str] | None = None,
     *,
     origins: bool = False,
+    sections: Sections = KNOWN,
 ) -> Config:
-    """The configuration of a file and of those that it includes. Raises ConfigError with all that
-    is wrong. With `origins` it knows where each value was written.
+    """Return the configuration of a file and of those that it includes. Raises ConfigError with all
+    that is wrong. With `origins` it knows where each value was written. `sections` are the
+    top-level ones that the file may hold.
     """
     full = path.absolute()
     try:
@@ -71,7 +73,7 @@ def load(
     files = Files()
     files.read[full] = None
     files.add(text, str(path), full.parent)
-    return _load(files, registry, environ, full, origins=origins)
+    return _load(files, registry, environ, full, sections, origins=origins)
 
 
 def loads(
@@ -82,11 +84,12 @@ def loads(
     environ: Mapping[str, str] | None = None,
     base: Path | None = None,
     origins: bool = False,
+    sections: Sections = KNOWN,
 ) -> Config:
-    """The configuration of a text; relative paths in it count from `base`."""
+    """Return the configuration of a text; relative paths in it count from `base`."""
     files = Files()
     files.add(text, name, base)
-    return _load(files, registry, environ, None, origins=origins)
+    return _load(files, registry, environ, None, sections, origins=origins)
 
 
 def _load(
@@ -94,11 +97,14 @@ def _load(
     registry: Registry,
     environ: Mapping[str, str] | None,
     path: Path | None,
+    known: Sections,
     *,
     origins: bool,
 ) -> Config:
     values = Values(files, os.environ if environ is None else environ)
-    config = _read(values, registry, path, origins=origins) if files.sources[0].valid else None
+    config = (
+        _read(values, registry, path, known, origins=origins) if files.sources[0].valid else None
+    )
     read = tuple(dict.fromkeys(each.absolute() for each in (*files.read, *values.secrets.files)))
     error = files.error(Redactor(values.secrets.known | values.hidden), read)
     if error is not None or config is None:
@@ -112,7 +118,9 @@ def _load(
     )
 
 
-def _read(values: Values, registry: Registry, path: Path | None, *, origins: bool) -> Config | None:
+def _read(
+    values: Values, registry: Registry, path: Path | None, known: Sections, *, origins: bool
+) -> Config | None:
     main = values.files.sources[0]
     root = main.root
     if root is None or (root.value is None and root.plain):
@@ -122,47 +130,44 @@ def _read(values: Values, registry: Registry, path: Path | None, *, origins: boo
         main.problem(root.start, "", "must be a mapping", _CHECKS)
         return None
     Includes(values, path).read()
-    roots = [written for source in values.files.sources if (written := _written(values, source))]
-    service = _section(values, root.value, "service")
-    telemetry = _section(values, root.value, "telemetry")
+    roots = [
+        written for source in values.files.sources if (written := _written(values, source, known))
+    ]
+    settings = _sections(values, root.value, known)
     kinds = Kinds(values, registry)
     defaults = read_defaults(values, root.value.get("defaults"), kinds)
     templates = Templates(values, kinds, defaults.kinds)
     templates.read([each["templates"] for each in roots if "templates" in each])
-    sections = [each["checks"] for each in roots if "checks" in each]
-    if not sections:
+    lists = [each["checks"] for each in roots if "checks" in each]
+    if not lists:
         if values.files.complete:
             main.problem(main.whole, "checks", "is missing", _CHECKS)
         return None
     reader = Checks(values, kinds, defaults, templates)
-    checks = reader.read(sections)
+    checks = reader.read(lists)
     templates.warn()
-    config = Config(
-        checks=checks,
-        redactor=Redactor(),
-        service=_service(service),
-        telemetry=_telemetry(telemetry),
-    )
+    config = Config(checks=checks, redactor=Redactor(), sections=settings, known=known)
     if origins:
         found = origins_of(values.files, root, defaults, config, reader.nodes)
         config = config._replace(origins=found)
     return config
 
 
-def _written(values: Values, source: Source) -> Mapping[str, Node]:
-    """What a file holds, of that which it may hold."""
+def _written(values: Values, source: Source, known: Sections) -> Mapping[str, Node]:
+    """The top-level keys of a file that it may hold; others are noted."""
     root = source.root
     if not source.valid or root is None or (root.value is None and root.plain):
         return {}
     if not isinstance(root.value, dict):
         values.wrong(root, "", "must be a mapping", f"write {_listed(INCLUDED)}")
         return {}
-    allowed = INCLUDED if source.number else SECTIONS
+    main = (*known.names(), "defaults", *INCLUDED)
+    allowed = INCLUDED if source.number else main
     for key, node in root.value.items():
         if key in allowed:
             continue
         values.files.hide(node.start, node.end)
-        if key in SECTIONS:
+        if key in main:
             values.files.problem(
                 root.keys[key], key, "belongs into the main file",
                 f"move it to {values.files.sources[0].name}; included files may hold {_listed(INCLUDED)}",
@@ -180,26 +185,14 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names)
 
 
-def _section(values: Values, root: Mapping[str, Node], key: str) -> dict[str, Any]:
-    """What the file holds of it."""
-    node = root.get(key)
-    if node is None or (node.value is None and node.plain):
-        return {}
-    from probed.config import sections  # noqa: PLC0415  # slow, and for a daemon
-
-    settings = values.model(node, sections.MODELS[key], key)
-    return {} if settings is None else settings.written
-
-
-def _service(written: Mapping[str, Any]) -> Service:
-    access = written.get("access")
-    return Service(**{**written, "access": Access(**access.written) if access else Access()})
-
-
-def _telemetry(written: Mapping[str, Any]) -> Telemetry:
-    parts = {
-        name: record(**written[name].written)
-        for name, record in (("otlp", Otlp), ("spool", Spool))
-        if name in written
-    }
-    return Telemetry(**{**written, **parts})
+def _sections(values: Values, root: Mapping[str, Node], known: Sections) -> tuple[Section, ...]:
+    """The sections that the file holds; what is wrong with them is noted."""
+    found: list[Section] = []
+    for key in known.names():
+        node = root.get(key)
+        if node is None or (node.value is None and node.plain):
+            continue
+        section = values.model(node, known.load(key), key)
+        if section is not None:
+            found.append(section)
+    return tuple(found)

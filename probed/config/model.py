@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from probed.config.section import Section, Sections, default_of
 from probed.model import Severity
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from probed.config.service import Service
+    from probed.config.telemetry import Telemetry
     from probed.probe import Probe
-    from probed.text.redact import Redactor, SecretStr
+    from probed.text.redact import Redactor
+
+S = TypeVar("S", bound=Section)
 
 
 class Position(NamedTuple):
@@ -54,61 +59,6 @@ class Check:
     written: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
-class Access(NamedTuple):
-    """Who may read the page and the API, and who may have checks run there."""
-
-    read: SecretStr | None = None
-    admin: SecretStr | None = None
-    anybody: bool = False
-
-
-class Service(NamedTuple):
-    """The daemon itself. Addresses are `host:port`; limits count runs at the same time."""
-
-    name: str = "probed"
-    environment: str | None = None
-    location: str | None = None
-    state_dir: Path | None = None
-    listen: str = "127.0.0.1:9611"
-    allowed_hosts: tuple[str, ...] = ()
-    access: Access = Access()
-    concurrency: int = 100
-    concurrency_per_host: int = 10
-    resolvers: tuple[str, ...] = ()
-    watch: bool = False
-    control: Path | None = None
-
-
-class Otlp(NamedTuple):
-    """Where OTLP goes. An endpoint is the base URL; the signal's path is added to it."""
-
-    endpoint: str | None = None
-    headers: Mapping[str, SecretStr] = MappingProxyType({})
-    compression: str | None = None
-    timeout: float | None = None
-    ca: Path | None = None
-
-
-class Spool(NamedTuple):
-    """How much telemetry waits on disk for a collector: bytes by lane, and seconds for traces."""
-
-    fail: int = 128 << 20
-    ok: int = 64 << 20
-    metrics: int = 32 << 20
-    age: float = 86400.0
-
-
-class Telemetry(NamedTuple):
-    """What is exported and how often. `trace_ratio` is that of the healthy runs."""
-
-    listen: str = "127.0.0.1:9610"
-    metrics_interval: float | None = None
-    trace_ratio: float | None = None
-    phase_histogram: bool = False
-    otlp: Otlp = Otlp()
-    spool: Spool = Spool()
-
-
 class Glob(NamedTuple):
     """A pattern of file names, such as `conf.d/*.yaml`, below a folder."""
 
@@ -124,19 +74,46 @@ class Origin(NamedTuple):
 
 
 class Config(NamedTuple):
-    """One whole, valid configuration. `warnings` are for the person who wrote it.
+    """One whole, valid configuration.
 
-    `path` is the main file; `files` are all that were read, those of secrets included, and `globs`
-    what was looked for. `origins` has, where they were asked for, the places of values by the name
-    of the check (empty: the other sections) and by path.
+    `sections` are those that the file holds, and `known` those that it may hold. `warnings` are for
+    the author of the file. `path` is the main file, `files` are all files that were read, those of
+    secrets included, and `globs` the patterns of file names. `origins`, if requested, has the
+    places of values by the name of the check (empty: the sections) and by path.
     """
 
     checks: tuple[Check, ...]
     redactor: Redactor
-    service: Service = Service()
-    telemetry: Telemetry = Telemetry()
+    sections: tuple[Section, ...] = ()
+    known: Sections = Sections()
     warnings: tuple[str, ...] = ()
     path: Path | None = None
     files: tuple[Path, ...] = ()
     globs: tuple[Glob, ...] = ()
     origins: Mapping[str, Mapping[str, Origin]] = MappingProxyType({})
+
+    def section(self, section: type[S]) -> S:
+        """Return the section as the file holds it, or with its defaults."""
+        for each in self.sections:
+            if isinstance(each, section):
+                return each
+        return default_of(section)
+
+    @property
+    def service(self) -> Service:
+        """The daemon itself."""
+        from probed.config.service import Service  # noqa: PLC0415  # slow to make
+
+        return self.section(Service)
+
+    @property
+    def telemetry(self) -> Telemetry:
+        """What is exported, where to, and how often."""
+        from probed.config.telemetry import Telemetry  # noqa: PLC0415  # slow to make
+
+        return self.section(Telemetry)
+
+    def with_section(self, section: Section) -> Config:
+        """Return the configuration with a section in place of the one of the same key."""
+        others = (each for each in self.sections if each.key != section.key)
+        return self._replace(sections=(*others, section))

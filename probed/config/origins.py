@@ -13,12 +13,12 @@ from probed.config.source import Node
 def origins_of(
     files: Files, root: Node, defaults: Defaults, config: Config, nodes: Sequence[Node]
 ) -> Mapping[str, Mapping[str, Origin]]:
-    """The places by the name of the check, and by the path below it. Those of `service` and
-    `telemetry` have no name. `nodes` are the checks', in their order.
+    """Return the places by the name of the check, and by the path below it. Those of the sections
+    have no name. `nodes` are the checks', in their order.
     """
     sections: dict[str, Origin] = {}
     written = root.value if isinstance(root.value, dict) else {}
-    for section in ("service", "telemetry"):
+    for section in config.known.names():
         if section in written:
             _walk(files, written[section], section, "", sections)
     found: dict[str, Mapping[str, Origin]] = {"": sections}

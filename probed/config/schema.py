@@ -12,7 +12,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_jso
 from pydantic_core.core_schema import ModelSchema
 
 from probed.config.docs import field_docs
-from probed.config.sections import ServiceSettings, TelemetrySettings
+from probed.config.section import RELOADABLE, Section, Sections
 from probed.config.settings import (
     NAME,
     NAME_LIMIT,
@@ -24,6 +24,7 @@ from probed.config.templates import USE_LIMIT
 from probed.fields import format_duration
 from probed.registry import Registry
 
+KNOWN = Sections()
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _REF = "#/$defs/"
 _DURATION = r"^(\d+(\.\d+)?(ms|s|m|h|d))+$"
@@ -42,16 +43,19 @@ class _Generator(GenerateJsonSchema):
         model = schema["cls"]
         docs = field_docs(model)
         for name, info in model.model_fields.items():
-            if name in docs:
-                found["properties"][key_of(name, info)]["description"] = docs[name]
+            said = docs.get(name, "")
+            if issubclass(model, Section) and RELOADABLE not in info.metadata:
+                said = f"{said} A change needs a restart.".strip()
+            if said:
+                found["properties"][key_of(name, info)]["description"] = said
         return found
 
 
-def schema(registry: Registry) -> dict[str, Any]:
-    """JSON Schema (2020-12) of the configuration file, with the kinds that are installed."""
+def schema(registry: Registry, known: Sections = KNOWN) -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of the configuration file, with the kinds that are installed."""
     kinds = {kind: registry.load(kind) for kind in registry.kinds()}
-    sections = (ServiceSettings, TelemetrySettings, CommonSettings, CheckSettings)
-    models: list[type[BaseModel]] = [*sections, *kinds.values()]
+    sections = known.all()
+    models: list[type[BaseModel]] = [*sections, CommonSettings, CheckSettings, *kinds.values()]
     found, generated = models_json_schema(
         [(model, "validation") for model in models], schema_generator=_Generator
     )
@@ -90,8 +94,7 @@ def schema(registry: Registry) -> dict[str, Any]:
                 "description": "Files with more templates and checks, such as conf.d/*.yaml.",
                 "anyOf": [_NAMED, {"type": "array", "items": _NAMED}, {"type": "null"}],
             },
-            "service": _or_null(names[ServiceSettings]),
-            "telemetry": _or_null(names[TelemetrySettings]),
+            **{section.key: _or_null(names[section]) for section in sections},
             "defaults": _or_null(names[CommonSettings]),
             "templates": {
                 "description": "What checks have in common, by a name for them to `use`.",

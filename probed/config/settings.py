@@ -6,11 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from probed.config.model import Check
-from probed.fields import Duration, Url
+from probed.fields import Duration, Settings, Url
 from probed.model import Severity
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._/-]*$"
@@ -86,17 +86,9 @@ Labels = Annotated[
 ]  # fmt: skip
 
 
-class Settings(BaseModel):
-    """Unknown keys are refused, and no message repeats a value."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True
-    )
-
-    @property
-    def written(self) -> dict[str, Any]:
-        """The settings that the file holds, without those left to their defaults."""
-        return {name: getattr(self, name) for name in self.model_fields_set}
+def written(settings: Settings) -> dict[str, Any]:
+    """Return the settings that the file holds, without those left to their defaults."""
+    return {name: getattr(settings, name) for name in settings.model_fields_set}
 
 
 class CommonSettings(Settings):

@@ -15,11 +15,10 @@ from probed.config.excerpt import names_secret
 from probed.config.interpolate import escape
 from probed.config.model import Check, Config, Origin
 from probed.config.scalars import resolve
-from probed.config.sections import ServiceSettings, TelemetrySettings
-from probed.config.settings import CheckSettings, Settings
+from probed.config.settings import CheckSettings
 from probed.config.shape import ANY, Shape, fields_of, key_of
 from probed.config.source import yaml_loader
-from probed.fields import Private, format_duration, format_size
+from probed.fields import Private, Settings, format_duration, format_size
 from probed.text.redact import MASK, Redactor, redact_url, sanitize
 
 _NEVER = 1 << 30
@@ -35,12 +34,10 @@ def show(config: Config, *, name: str | None = None, origins: bool = False) -> s
     """
     view = View(config.redactor)
     chosen = [check for check in config.checks if name in {None, check.name}]
-    document: dict[str, Any] = {
-        "service": view.settings(config.service, ServiceSettings),
-        "telemetry": view.settings(config.telemetry, TelemetrySettings),
-    }
-    if name is not None:
-        document = {}
+    document: dict[str, Any] = {}
+    if name is None:
+        for section in config.known.all():
+            document[section.key] = view.settings(config.section(section), section)
     document["checks"] = [view.check(check) for check in chosen]
     text = _dump(document, width=_NEVER if origins else 100)
     if not origins:

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from probed.telemetry import conventions as names
 
 if TYPE_CHECKING:
-    from probed.config.model import Service
+    from probed.config.service import Service
 
 log = logging.getLogger("probed.telemetry")
 

@@ -25,7 +25,7 @@ from probed.net import TlsOptions
 from probed.text.redact import redact_url
 
 if TYPE_CHECKING:
-    from probed.config.model import Otlp, Spool, Telemetry
+    from probed.config.telemetry import Otlp, Spool, Telemetry
 
 SignalName: TypeAlias = Literal["traces", "metrics"]
 

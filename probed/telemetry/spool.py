@@ -25,7 +25,7 @@ import anyio
 import anyio.to_thread
 
 from probed.clock import Clock
-from probed.config.model import Spool as Limits
+from probed.config.telemetry import Spool as Limits
 from probed.telemetry.daemon_metrics import DaemonMetrics
 from probed.telemetry.settings import SignalName
 from probed.telemetry.spool_memory import Memory

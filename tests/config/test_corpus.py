@@ -7,10 +7,11 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from probed import SecretStr
-from probed.config import Config, ConfigError, Spool, loads
+from probed.config import Config, ConfigError, loads
 from probed.config.schema import schema
 from probed.config.show import show
 from probed.config.source import Node, Source
+from probed.config.telemetry import Spool
 from probed.model import Severity
 from probed.registry import Registry
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import anyio
 
 from probed.clock import SystemClock
-from probed.config.model import Spool as Limits
+from probed.config.telemetry import Spool as Limits
 from probed.telemetry.daemon_metrics import DaemonMetrics
 from probed.telemetry.spool import Queue, Spool
 from probed.telemetry.spool_records import Encoded

@@ -18,7 +18,8 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from probed.clock import SystemClock
-from probed.config.model import Check, Otlp, Telemetry
+from probed.config import Check
+from probed.config.telemetry import Otlp, Telemetry
 from probed.model import Measure, Outcome, Phase, Result
 from probed.net import Network
 from probed.telemetry.board import Board

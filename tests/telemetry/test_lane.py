@@ -13,7 +13,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from probed.clock import SystemClock
-from probed.config.model import Spool as Limits
+from probed.config.telemetry import Spool as Limits
 from probed.model import Outcome, Result
 from probed.net import Network
 from probed.telemetry.board import Board

@@ -10,7 +10,9 @@ import anyio
 import pytest
 
 from probed.clock import SystemClock
-from probed.config.model import Check, Config, Otlp, Service, Telemetry
+from probed.config import Check, Config, Section
+from probed.config.service import Service
+from probed.config.telemetry import Otlp, Telemetry
 from probed.model import Outcome, Result
 from probed.net import Network
 from probed.telemetry import Pipeline
@@ -21,8 +23,10 @@ pytestmark = pytest.mark.anyio
 MakeCheck = Callable[..., Check]
 
 
-def pipeline(*checks: Check, environ: dict[str, str] | None = None, **more: Any) -> Pipeline:
-    config = Config(checks=checks, redactor=Redactor(), **more)
+def pipeline(
+    *checks: Check, environ: dict[str, str] | None = None, sections: tuple[Section, ...] = ()
+) -> Pipeline:
+    config = Config(checks=checks, redactor=Redactor(), sections=sections)
     made = Pipeline(config, SystemClock(), Network(), version="1.2", environ=environ or {})
     for check in checks:
         if check.enabled:
@@ -31,7 +35,7 @@ def pipeline(*checks: Check, environ: dict[str, str] | None = None, **more: Any)
 
 
 async def test_a_scrape_is_answered_in_the_format_asked_for(check: MakeCheck) -> None:
-    made = pipeline(check(), check("off", enabled=False), service=Service(name="mine"))
+    made = pipeline(check(), check("off", enabled=False), sections=(Service(name="mine"),))
     kind, chunks = made.scrape("application/openmetrics-text")
     text = b"".join(chunks).decode()
     assert kind == OPENMETRICS
@@ -58,7 +62,7 @@ async def test_without_an_endpoint_it_runs_until_it_is_stopped(
 async def test_results_go_to_the_board_and_to_the_collector(
     check: MakeCheck, result: Callable[..., Result], sink: Any
 ) -> None:
-    made = pipeline(check(), telemetry=Telemetry(otlp=Otlp(endpoint=sink.url)))
+    made = pipeline(check(), sections=(Telemetry(otlp=Otlp(endpoint=sink.url)),))
     assert made.destinations == (f"{sink.url}/v1/traces", f"{sink.url}/v1/metrics")
     with anyio.fail_after(10):
         async with anyio.create_task_group() as tasks:
@@ -71,7 +75,7 @@ async def test_results_go_to_the_board_and_to_the_collector(
 
 
 async def test_all_runs_are_kept_but_a_part_of_the_healthy_ones() -> None:
-    made = pipeline(telemetry=Telemetry(trace_ratio=0.5))
+    made = pipeline(sections=(Telemetry(trace_ratio=0.5),))
     assert made.sampled("f" * 32, healthy=False)
     assert not made.sampled("f" * 32, healthy=True)
     assert made.sampled("0" * 32, healthy=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from opentelemetry.semconv.schemas import Schemas
 
-from probed.config.model import Service
+from probed.config.service import Service
 from probed.telemetry.conventions import SCHEMA_URL
 from probed.telemetry.resource import INSTANCE_FILE, instance_id, resource_attributes
 from probed.telemetry.sdk import sdk_resource

@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from probed.clock import SystemClock
-from probed.config.model import Otlp, Telemetry
+from probed.config.telemetry import Otlp, Telemetry
 from probed.model import Outcome, Result
 from probed.net import Network
 from probed.telemetry.board import Board

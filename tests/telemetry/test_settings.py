@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from probed.config.model import Otlp, Spool, Telemetry
+from probed.config.telemetry import Otlp, Spool, Telemetry
 from probed.telemetry.settings import TRACE_RATIO, ExportSettings, export_settings, sampled
 
 URL = "http://collector:4318"

@@ -14,7 +14,7 @@ from typing import Any
 import anyio
 import pytest
 
-from probed.config.model import Spool as Limits
+from probed.config.telemetry import Spool as Limits
 from probed.telemetry.board import Board
 from probed.telemetry.spool import LANES, MEMORY, RETRY, Queue, Spool
 from probed.telemetry.spool_records import Encoded, pack
@@ -36,7 +36,7 @@ def clock() -> FakeClock:
 @pytest.fixture
 def make(board: Board, clock: FakeClock) -> Make:
     def make(state_dir: Path | None, **limits: Any) -> Spool:
-        return Spool(state_dir, Limits(**limits), board.daemon_metrics, clock)
+        return Spool(state_dir, Limits.model_construct(**limits), board.daemon_metrics, clock)
 
     return make
 
