@@ -13,6 +13,15 @@ class DnsProbe(Probe):
     """Ask for the records of a name and compare them with those expected."""
 
     kind = "dns"
+    example = """\
+checks:
+  - name: api-name
+    probe: dns
+    query: api.example.com
+    type: A
+    server: 192.0.2.53:53
+    expect: [192.0.2.10, 192.0.2.11]
+"""
     query: Annotated[str, Field(min_length=1, max_length=253)]
     """The name to ask for."""
     type: Literal["A", "AAAA", "CAA", "CNAME", "MX", "NS", "PTR", "SOA", "SRV", "TLSA", "TXT"] = "A"

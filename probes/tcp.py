@@ -9,6 +9,13 @@ class TcpProbe(Probe):
     """Open a TCP connection, speak TLS if asked, and match the first line that the peer sends."""
 
     kind = "tcp"
+    example = """\
+checks:
+  - name: mail-relay
+    probe: tcp
+    address: "smtp.example.com:25"
+    expect: '^220 '
+"""
     address: HostPort
     """Whom to connect to, as `host:port`."""
     expect: Pattern | None = None

@@ -23,6 +23,14 @@ class TlsProbe(Probe):
     """Shake hands over TLS and judge the certificate; one that fails verification is shown too."""
 
     kind = "tls"
+    example = """\
+checks:
+  - name: certificate
+    probe: tls
+    address: "api.example.com:443"
+    certificate: {degraded: 21d, failed: 3d}
+    interval: 1h
+"""
     address: HostPort
     """Whom to connect to, as `host:port`."""
     tls: Tls = Tls.model_construct()

@@ -116,12 +116,14 @@ def check(
 
 
 @click.command()
-@click.argument("kind", metavar="KIND|REASON")
-def explain(*, kind: str) -> None:
-    """Explain a probe kind, a reason such as connect.refused, or an area of reasons."""
+@click.argument("name")
+def explain(*, name: str) -> None:
+    """Explain a probe kind, the settings of all checks (check), a section of the configuration such
+    as service, a reason such as connect.refused, or an area of reasons.
+    """
     from probed.cli import explaining  # noqa: PLC0415
 
-    explaining.explain(kind)
+    explaining.explain(name)
 
 
 @click.command()

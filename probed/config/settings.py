@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
@@ -92,46 +92,64 @@ def written(settings: Settings) -> dict[str, Any]:
 
 
 class CommonSettings(Settings):
-    """What every check has, and `defaults` may set for all of them."""
+    """Settings that all checks share, and that `defaults` may hold."""
 
     interval: Annotated[Duration, Field(ge=0.1, le=7 * _DAY)] = 30.0
     """Time from the start of one run to the start of the next."""
     timeout: Annotated[Duration, Field(ge=0.01, le=_HOUR)] = 10.0
-    """One deadline for the whole run, its confirmation included; at most the interval."""
+    """Deadline of a run, including its confirmation. At most the interval."""
     confirm: Annotated[int, Field(ge=0, le=5)] = 1
-    """How often a failed run is repeated at once before it counts, while there is time."""
+    """Number of times that a failed run is repeated at once before it counts, while time is left."""
     fail_after: Annotated[int, Field(ge=1, le=100)] = 2
-    """Failed runs in a row that make the check down."""
+    """Consecutive failed runs after which the check is down."""
     recover_after: Annotated[int, Field(ge=1, le=100)] = 2
-    """Good runs in a row that make the check up again."""
+    """Consecutive good runs after which the check is up again."""
     severity: Severity = Severity.P2
-    """How urgent it is when the check is down: P0 (page now) to P3 (backlog)."""
+    """Urgency when the check is down: P0 (page now) to P3 (backlog)."""
     objective: Annotated[float, Field(ge=0.5, lt=1, allow_inf_nan=False)] = 0.99
-    """The part of the runs within 30 days that may be expected to be good, such as 0.999: alerts
-    tell how fast the rest, the error budget, is used up.
+    """Target availability over 30 days, such as 0.999. The rest is the error budget; alerts fire on
+    how fast it is spent.
     """
     labels: Labels = Field(default_factory=dict)
-    """Names and values that stand on `probed.check.info`, for routing and grouping."""
+    """Labels on the metric `probed_check_info`, for routing and grouping."""
     tags: Annotated[tuple[Tag, ...], Field(max_length=TAG_LIMIT)] = ()
-    """Words by which checks are selected, as in `probed check --tag edge`."""
+    """Words that select checks, as in `probed check --tag edge`."""
     runbook: Url | None = None
-    """What to read when the check is down."""
+    """URL of the runbook."""
     enabled: bool = True
-    """A check that is not enabled is known, but does not run."""
+    """Whether the check runs."""
     flap_damping: bool = True
-    """Hold the verdict of a check that keeps changing."""
+    """Keep a flapping check at least degraded until it is calm, so that it does not alert each time."""
 
 
 class CheckSettings(CommonSettings):
     """One named, scheduled probe of one target."""
 
+    example: ClassVar[str] = """\
+checks:
+  - name: mail/relay
+    probe: tcp
+    address: "mail.example.com:25"
+    interval: 1m
+    timeout: 10s
+    fail_after: 3
+    severity: P1
+    labels: {team: mail}
+    tags: [core]
+    runbook: https://wiki.example.com/mail-relay
+    depends_on: [dns]
+  - {name: dns, probe: dns, query: mail.example.com, reference: true}
+"""
+
     name: Name
-    """The name: unique, and the same for as long as it means the same thing."""
+    """Unique name. History, metrics and alerts refer to it, so keep it when the check changes."""
     depends_on: Annotated[tuple[str, ...], Field(max_length=100)] = ()
-    """Names of checks without which this one cannot be up."""
+    """Names of checks that this one needs. While one of them is down, this check's alert is suppressed;
+    its results are still recorded.
+    """
     reference: bool = False
-    """A check of something that fails only when our own network does: while all references fail,
-    other checks' failures are `unknown`.
+    """Whether the check fails only if our own network does. While all reference checks fail, failures
+    of other checks are `unknown`.
     """
 
 

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from probed.manual import reasons
+from probed.manual import reasons, settings
 
-PAGES: Mapping[str, Callable[[], str]] = {"reasons.md": reasons.page}
+PAGES: Mapping[str, Callable[[], str]] = {"reasons.md": reasons.page, "settings.md": settings.page}
 """Each generated page, and the function that returns its text."""
 
 

@@ -36,6 +36,8 @@ class Probe(BaseModel, ABC):
     reasons: ClassVar[type[Reasons] | None] = None
     notes: ClassVar[str] = ""
     """Text that `probed explain` adds, such as the rights that the kind needs."""
+    example: ClassVar[str] = ""
+    """A configuration with checks of the kind, for `probed explain` and the settings reference."""
     hints: ClassVar[Mapping[str, str]] = {}
     """By unknown keys that people write: what to write instead."""
     declared: ClassVar[Mapping[str, Measure]] = {}

@@ -40,6 +40,24 @@ class EmailAuthProbe(Probe):
     """
 
     kind = "email_auth"
+    example = """\
+checks:
+  - name: mail-auth
+    probe: email_auth
+    domain: example.com
+    resolvers:
+      - {name: internal, address: 10.0.0.53}
+      - {name: public, address: "192.0.2.53:53"}
+    authoritative: true
+    spf:
+      senders:
+        - {name: primary, ip: 198.51.100.25}
+        - {name: former, ip: 203.0.113.9, expect: [fail, softfail]}
+    dkim: {selectors: [{selector: s1}, {selector: s0, expect: revoked}]}
+    dmarc: {min_policy: quarantine}
+    interval: 5m
+    timeout: 30s
+"""
     domain: Domain
     """The domain in `From:`."""
     resolvers: Annotated[tuple[NameServer, ...], Field(max_length=VANTAGES)] = ()

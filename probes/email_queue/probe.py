@@ -27,6 +27,19 @@ class EmailQueueProbe(Probe):
     """
 
     kind = "email_queue"
+    example = """\
+checks:
+  - name: mail-queue
+    probe: email_queue
+    redis:
+      address: redis.example.com:6379
+      keys: [{key: "queue:mailers", type: list, time: enqueued_at}]
+      password: {env: REDIS_PASSWORD}
+    age: {degraded: 15m, failed: 1h}
+    growth: {degraded: 20}
+    depth: {degraded: 500, failed: 5000}
+  - {name: postfix, probe: email_queue, postqueue: {}, ignore: [hold]}
+"""
     reasons = QueueReason
 
     postqueue: Postqueue | None = None

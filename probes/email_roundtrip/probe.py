@@ -48,6 +48,24 @@ class EmailRoundtripProbe(Probe):
     """Send a small marked mail by a relay, and find it in the mailbox that it must arrive in."""
 
     kind = "email_roundtrip"
+    example = """\
+checks:
+  - name: mail-roundtrip
+    probe: email_roundtrip
+    relay: {name: primary, host: smtp.example.com, port: 587, tls: starttls}
+    auth: {mechanism: plain, username: mailer, secret: {env: SMTP_PASSWORD}}
+    helo: probe.example.com
+    from: canary@bounce.example.com
+    rcpt: canary@example.net
+    imap:
+      host: imap.example.net
+      username: canary@example.net
+      secret: {env: IMAP_PASSWORD}
+      junk: [Junk, Spam]
+    delivery: {degraded: 15s, failed: 60s}
+    interval: 10m
+    timeout: 90s
+"""
     hints: ClassVar[Mapping[str, str]] = {
         "within": "write `delivery: {failed: …}`",
         "degraded": "write `delivery: {degraded: …}`",

@@ -69,6 +69,19 @@ class GatewayProbe(Probe):
     """GET a gateway's health endpoint, and the upstreams behind it, so that the cause is named."""
 
     kind = "gateway"
+    example = """\
+checks:
+  - name: gateway
+    probe: gateway
+    url: https://api.example.com/health
+    headers: {Authorization: {env: HEALTH_TOKEN}}
+    latency: {degraded: 500ms, failed: 3s}
+    expect:
+      json: [{path: $.queue.depth, below: 100, level: degraded, name: backlog}]
+    upstreams:
+      - {name: billing, url: "http://billing.example.com:8080/actuator/health"}
+    severity: P0
+"""
     reasons = GatewayReason
 
     url: Url

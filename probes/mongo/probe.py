@@ -33,6 +33,15 @@ class MongoProbe(MongoSettings):
     """
 
     kind = "mongo"
+    example = """\
+checks:
+  - name: shop-db
+    probe: mongo
+    uri: {env: MONGO_URI}
+    databases: [shop]
+    connections: {degraded: 0.8, failed: 0.95}
+    lag: {degraded: 10s, failed: 1m}
+"""
     reasons = MongoReason
     notes = ROLE
     measures = measures.ALL

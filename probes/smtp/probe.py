@@ -49,6 +49,19 @@ class SmtpProbe(Probe):
     """
 
     kind = "smtp"
+    example = """\
+checks:
+  - name: mail-out
+    probe: smtp
+    relays:
+      - {name: primary, host: smtp.example.com, port: 587, tls: starttls}
+      - {name: backup, host: smtp2.example.net, port: 465, tls: implicit}
+    helo: probe.example.com
+    auth: {mechanism: plain, username: mailer, secret: {env: SMTP_PASSWORD}}
+    envelope: {from: probe@example.com, rcpt: canary@example.com}
+    require_extensions: [size]
+    interval: 1m
+"""
     reasons = SmtpReason
 
     relays: Annotated[tuple[Relay, ...], Field(min_length=1, max_length=5)]

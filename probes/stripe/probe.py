@@ -20,6 +20,24 @@ class StripeProbe(StripeSettings):
     """
 
     kind = "stripe"
+    example = """\
+checks:
+  - name: stripe
+    probe: stripe
+    mode: test
+    key: {env: STRIPE_KEY}
+    webhook:
+      url: https://api.example.com/v1/billing/webhooks/stripe
+      secret: {env: STRIPE_WEBHOOK_SECRET}
+      synthetic: signed
+      required_events: [invoice.paid]
+    events: {grace: 5m, degraded: 1, failed: 10}
+    drift:
+      app:
+        url: https://api.example.com/internal/billing/sync
+        last_event: $.last_event_created
+    interval: 1m
+"""
     reasons = StripeReason
     measures = measures.ALL
 
