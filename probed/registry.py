@@ -11,6 +11,19 @@ from probed.reasons import Reason
 from probed.text.suggest import closest
 
 GROUP = "probed.probes"
+_MEANT: Mapping[str, str] = {
+    "cert": "tls", "certificate": "tls", "ssl": "tls",
+    "dkim": "email_auth", "dmarc": "email_auth", "spf": "email_auth",
+    "health": "gateway", "http": "gateway", "https": "gateway", "url": "gateway", "web": "gateway",
+    "icmp": "tcp", "ping": "tcp", "port": "tcp",
+    "imap": "email_roundtrip", "mailbox": "email_roundtrip",
+    "mail": "smtp", "email": "smtp", "relay": "smtp",
+    "mongodb": "mongo",
+    "postfix": "email_queue", "postqueue": "email_queue",
+    "resolve": "dns",
+    "webhook": "stripe",
+}  # fmt: skip
+"""By names that people write for a kind: the kind that does it."""
 
 
 class RegistryError(Exception):
@@ -22,7 +35,8 @@ class UnknownKindError(RegistryError):
 
     def __init__(self, kind: str, kinds: Iterable[str]) -> None:
         self.kinds = tuple(kinds)
-        self.close = closest(kind, self.kinds)
+        meant = _MEANT.get(kind.lower())
+        self.close = meant if meant in self.kinds else closest(kind, self.kinds)
         offered = "there are " + ", ".join(self.kinds) if self.kinds else "none is installed"
         hint = f"did you mean `{self.close}`? " if self.close else ""
         super().__init__(f"unknown probe kind; {hint}{offered}")

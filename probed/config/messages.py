@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from probed.config.shape import Shape
+from probed.config.shape import Shape, key_of
 from probed.fields import format_duration
 
 Complaint = tuple[str, str]
@@ -103,8 +103,22 @@ def explain(detail: Any, shape: Shape) -> tuple[str, str, bool]:
         return _PHRASES[kind](context), "", False
     if kind in _TYPES:
         message, remedy = _WORDS.get(shape.scalar) or _TYPES[kind]
+        only = _only_key(shape) if message == _MAPPING[0] and isinstance(value, str) else ""
+        if only:
+            return "must be a mapping", f"write {{{only}: …}}", False
         return message, _unquoted(value, remedy), False
     return _reworded(detail["msg"]), "", True
+
+
+def _only_key(shape: Shape) -> str:
+    """Return the key under which a bare text was most likely meant: the one that is required."""
+    required = [
+        key_of(name, info)
+        for model in shape.models
+        for name, info in model.model_fields.items()
+        if info.is_required()
+    ]
+    return required[0] if len(required) == 1 else ""
 
 
 def _unquoted(value: object, remedy: str) -> str:

@@ -123,7 +123,7 @@ class CommonSettings(Settings):
 
 
 class CheckSettings(CommonSettings):
-    """One named, scheduled probe of one target."""
+    """One named, scheduled probe of one target: the settings that checks of all kinds share."""
 
     example: ClassVar[str] = """\
 checks:

@@ -232,7 +232,7 @@ class Values:
         free = [name for name in known if name not in place.written]
         hint = place.hint
         close = closest(place.key, free, 0.7) if self.hints and hint is None else None
-        if close is None or known[close].secret or names_secret(close):
+        if (close is None or known[close].secret or names_secret(close)) and _may_be_secret(place):
             # It may be the misspelt name of a secret.
             self.files.hide(place.node.start, place.node.end)
         if hint is not None:
@@ -262,6 +262,13 @@ def _may_be_completed(kind: str, place: Place) -> bool:
     if kind in {"missing", "union_tag_not_found"}:
         return True
     return isinstance(place.node.value, dict) and not place.is_key and kind in _JUDGED
+
+
+def _may_be_secret(place: Place) -> bool:
+    """Return whether the value of an unknown key may be a secret. Ports, counts and flags are none."""
+    value = place.node.value
+    small = isinstance(value, bool | None) or (isinstance(value, int) and abs(value) < 1_000_000)
+    return names_secret(place.key) or not small
 
 
 def _without(message: str, value: object, *, secret: bool) -> str:

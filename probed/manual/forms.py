@@ -117,17 +117,24 @@ def _size(bound: float) -> str:
 
 
 def _bounds(marks: list[Any]) -> str:
+    """Return the limits of a number: `, 0 to 5`, `, more than 0`."""
     readers = {mark.func for mark in marks if isinstance(mark, BeforeValidator)}
     written = (
         format_duration if parse_duration in readers
         else _size if parse_size in readers
         else "{:.10g}".format
     )  # fmt: skip
-    found = [
-        f"{word} {written(bound)}"
+    found = {
+        cls: written(bound)
         for mark in marks
-        for cls, word in _BOUNDS.items()
+        for cls in _BOUNDS
         if isinstance(mark, cls)
         and isinstance(bound := getattr(mark, cls.__name__.lower()), int | float)
-    ]
-    return f", {' and '.join(found)}" if found else ""
+    }
+    if found.keys() == {Ge, Le}:
+        return f", {found[Ge]} to {found[Le]}"
+    return (
+        f", {' and '.join(f'{_BOUNDS[cls]} {bound}' for cls, bound in found.items())}"
+        if found
+        else ""
+    )

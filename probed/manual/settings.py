@@ -76,7 +76,7 @@ class Setting:
 def settings_of(
     model: type[BaseModel], default: Any = None, depth: int = 0, *, reloadable: bool = True
 ) -> tuple[Setting, ...]:
-    """Return the settings of a class with those below them. `default` is the instance that holds
+    """Return the settings of a class with those below them, required ones first. `default` is the instance that holds
     the defaults, where a group of settings is the default of a field.
     """
     if depth > _DEPTH:
@@ -98,7 +98,7 @@ def settings_of(
                 inner=_inner(shape, value, depth, reloadable=live),
             )
         )
-    return tuple(found)
+    return tuple(sorted(found, key=lambda setting: setting.default is not None))
 
 
 def _inner(shape: Shape, value: Any, depth: int, *, reloadable: bool) -> tuple[Setting, ...]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from ipaddress import ip_address
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, ClassVar, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
@@ -43,6 +44,11 @@ Server = Annotated[HostPort, BeforeValidator(_server)]
 
 class NameServer(Settings):
     """A resolver to look up through."""
+
+    hints: ClassVar[Mapping[str, str]] = {
+        "port": 'write the port in `address`, such as "192.0.2.53:5353"',
+        "host": "write `address`, with the IP address of the name server",
+    }
 
     name: Name
     """Name in findings and measures."""

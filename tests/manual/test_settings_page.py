@@ -75,10 +75,10 @@ def by_path(name: str) -> Mapping[str, Setting]:
 def test_types_defaults_and_reload() -> None:
     service, telemetry, check = by_path("service"), by_path("telemetry"), by_path("check")
     gateway = by_path("gateway")
-    assert check["interval"].form == "duration, at least 100ms and at most 7d"
+    assert check["interval"].form == "duration, 100ms to 7d"
     assert (check["interval"].default, check["name"].default) == ("30s", None)
     assert check["severity"].form == "`P0`, `P1`, `P2` or `P3`"
-    assert service["concurrency"].form == "whole number, at least 1 and at most 10000"
+    assert service["concurrency"].form == "whole number, 1 to 10000"
     assert (service["concurrency"].reloadable, service["listen"].reloadable) == (True, False)
     assert telemetry["otlp.endpoint"].reloadable
     assert not telemetry["spool.age"].reloadable
