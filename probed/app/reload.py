@@ -41,7 +41,7 @@ class Reloadable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Reloaded:
-    """What became of it: what has changed, or else what is wrong."""
+    """The result of a reload: the changes, or else the errors, one per line."""
 
     ok: bool
     lines: tuple[str, ...]
@@ -86,7 +86,7 @@ class Reloader:
 
     async def _reload(self) -> Reloaded:
         try:
-            changes = await self._take()
+            changes = await self._apply()
         except (ConfigError, RegistryError, ValueError, OSError) as error:
             self._error = str(error)
             log.error("the configuration was not reloaded:\n%s", self._error)  # noqa: TRY400  # the text is the whole of it
@@ -99,7 +99,7 @@ class Reloader:
         return Reloaded(ok=True, lines=tuple(lines(changes)))
 
     async def compare(self) -> list[str]:
-        """What a reload would change. Raises ConfigError where it could not."""
+        """Return what a reload would change. Raises ConfigError if the reload would fail."""
         new = await self._read()
         return lines(compare(self._daemon.config, new))
 
@@ -109,7 +109,7 @@ class Reloader:
         return self._origins is not None
 
     async def with_origins(self) -> Config:
-        """What the files hold now, with the places where values were written. Raises ConfigError."""
+        """Return the configuration in the files, with the place of each value. Raises ConfigError."""
         assert self._origins is not None
         return await to_thread.run_sync(self._origins)
 
@@ -145,14 +145,14 @@ class Reloader:
             raise ValueError("this daemon has no file to reload")
         return await to_thread.run_sync(self._load)
 
-    async def _take(self) -> Changes:
+    async def _apply(self) -> Changes:
         new = await self._read()
         changes = compare(self._daemon.config, new)
         fixed = [d.path for d in changes.settings if not d.reloadable]
         if fixed:
             raise ValueError(
-                f"{', '.join(fixed)} cannot change while the daemon runs: restart it, or write what "
-                "was there before"
+                f"{', '.join(fixed)} cannot change while the daemon is running: restart it, or restore "
+                "the previous value"
             )
         self._daemon.change(new)
         return changes

@@ -54,7 +54,7 @@ def reload(path: str | None) -> int:
 
 
 def status(path: str | None, output: str) -> int:
-    """What the daemon says of its checks; the exit code is that of the worst verdict."""
+    """Print the status of the daemon's checks; the worst verdict decides the exit code."""
     answer = request("status", path)
     if output == "json":
         click.echo(json.dumps(answer, indent=2))

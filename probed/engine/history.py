@@ -28,9 +28,9 @@ from probed.state import CheckState, Thresholds, advance
 from probed.store.checks import TRANSITIONS, SavedCheck, Snapshot
 
 RESULTS = 60
-"""Results of one check of which a summary is held ..."""
+"""Summaries of results that are stored per check."""
 TOTAL = 50_000
-"""... and of all together, at 250 bytes each; of each check at least five."""
+"""Summaries stored for all checks together, 250 bytes each; every check has at least five."""
 PENDING = 10_000
 """Transitions that wait to be stored; where the disk fails, the oldest are dropped."""
 SLICES = 60

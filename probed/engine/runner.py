@@ -59,7 +59,7 @@ class Runner:
         self.redactor = redactor or Redactor()
         self.ids = ids or Ids()
         self.pool: ConnectionPool | None = None
-        """What is kept open between runs; only who also sweeps it sets it."""
+        """Connections that stay open between runs. Set by the owner that also sweeps the pool."""
         self.lag = LoopLag(self.clock)
 
     @classmethod
@@ -150,7 +150,7 @@ class Runner:
         return self._result(probe, name, run, started_at, labels, severity)
 
     async def shapes(self, check: Check) -> Mapping[str, Any] | None:
-        """What the peer's replies look like; see `Probe.shapes`. Raises what a run would judge, and
+        """Return the shapes of the peer's replies; see `Probe.shapes`. Raises what a run would judge, and
         TimeoutError.
         """
         run = self._begin(check.probe, check.timeout, None, None, sampled=False)

@@ -1,4 +1,4 @@
-"""What survives a restart, in one SQLite file: state, memory, last results and transitions of each check.
+"""The state that survives a restart, in one SQLite file: state, memory, last results and transitions of each check.
 
 A row is a JSON document. Documents are read tolerantly: what is missing has its default, what is unknown
 is ignored, so that a newer and an older program can take turns. A corrupt file is moved aside, never
@@ -37,9 +37,9 @@ FILE = "state.db"
 RETENTION = 30 * 86400.0
 """Seconds for which the state of a check that is no longer configured is stored."""
 TRANSITIONS = 50
-"""Transitions that are stored of each check ..."""
+"""Transitions that are stored per check."""
 TRANSITION_RETENTION = 90 * 86400.0
-"""... and for how many seconds."""
+"""Seconds for which transitions are stored."""
 
 _UPSERT = (
     "INSERT INTO checks VALUES (?, ?, ?) "
@@ -65,7 +65,7 @@ def state_folder(configured: Path | None, environ: Mapping[str, str]) -> Path | 
 
 @dataclass(slots=True)
 class SavedCheck:
-    """What is stored of a check. It is of use while kind and target are the same."""
+    """The stored state of a check. It is used only while kind and target are the same."""
 
     kind: str
     target: str
@@ -76,7 +76,7 @@ class SavedCheck:
 
 
 class Snapshot(NamedTuple):
-    """What has changed at one moment: checks by name, and transitions in their order. They are
+    """The changes at one moment: checks by name, and transitions in their order. They are
     stored together or not at all.
     """
 

@@ -1,4 +1,4 @@
-"""What stands in the rows of the store: JSON, written strictly and read tolerantly."""
+"""The documents in the rows of the store: JSON, written strictly and read tolerantly."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from probed.record import utc
 PARTING = 1.0
 """Seconds that the server may take to say goodbye."""
 _MASKED = re.compile(r"x{6,}[a-z]?\Z")
-"""What some firewalls make of a keyword that they do not want to be understood."""
+"""A keyword as some firewalls mask it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What can go wrong in a dialogue, whoever holds it: its caller says which reason each one is."""
+"""Troubles of an SMTP dialogue. The caller maps each one to a reason."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import Enum, auto
 
 
 class Trouble(Enum):
-    """What a server may do that it should not, in the order of a dialogue."""
+    """Misbehaviour of a server, in the order of a dialogue."""
 
     BANNER_SLOW = auto()
     BANNER_INCOMPLETE = auto()
