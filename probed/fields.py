@@ -1,4 +1,4 @@
-"""Types of settings: how durations, sizes, addresses, URLs, patterns and TLS are written."""
+"""Types of settings: durations, sizes, addresses, URLs, patterns, thresholds and TLS."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _HOSTNAME = r"(?=.{1,253}\Z)[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62})(?:\.[A-Za-z0-9_-
 
 
 def parse_duration(value: object) -> float:
-    """Seconds of `500ms`, `30s`, `1m30s`, `2h`, `21d`."""
+    """Return the seconds of `500ms`, `30s`, `1m30s`, `2h`, `21d`."""
     if isinstance(value, str) and value:
         parts = re.findall(_DURATION, value)
         if "".join(number + unit for number, unit in parts) == value:
@@ -51,7 +51,7 @@ def parse_duration(value: object) -> float:
 
 
 def parse_size(value: object) -> int:
-    """Bytes of `65536`, `64KiB`, `1MiB`."""
+    """Return the bytes of `65536`, `64KiB`, `1MiB`."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
     match = re.match(_SIZE, value) if isinstance(value, str) else None
@@ -61,7 +61,7 @@ def parse_size(value: object) -> int:
 
 
 def format_duration(seconds: float) -> str:
-    """The shortest way to write a duration: `90.0` is `1m30s`."""
+    """Return the shortest form of a duration: `1m30s` for `90.0`."""
     if seconds < 1:
         return f"{seconds * 1000:g}ms"
     text, left = "", seconds
@@ -73,7 +73,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_size(size: int) -> str | int:
-    """The shortest way to write a size: `65536` is `64KiB`, `65537` is itself."""
+    """Return the shortest form of a size: `64KiB` for `65536`, `65537` for itself."""
     for unit in ("GiB", "MiB", "KiB"):
         if size and not size % _BYTES[unit]:
             return f"{size // _BYTES[unit]}{unit}"
@@ -141,7 +141,7 @@ class _Text:
 
 
 def check_host(host: str) -> str:
-    """The host as it is dialed, IDNA-encoded. Raises PydanticCustomError if it is none."""
+    """Return the host as it is dialed, IDNA-encoded. Raises PydanticCustomError if it is none."""
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     try:
         return str(ip_address(bare))
@@ -157,13 +157,13 @@ def check_host(host: str) -> str:
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """`127.0.0.1:9610` or `[::1]:9610` as host and port; for addresses that were validated."""
+    """Return host and port of a validated address: `127.0.0.1:9610` or `[::1]:9610`."""
     host, _, port = address.rpartition(":")
     return host.strip("[]"), int(port)
 
 
 def is_loopback(address: str) -> bool:
-    """Whether an address to listen on can be reached from this machine only."""
+    """Return whether an address to listen on can be reached from this machine only."""
     host, _ = split_address(address)
     return host == "localhost" or (
         (host[-1:].isdigit() or ":" in host) and ip_address(host).is_loopback
@@ -412,19 +412,19 @@ UnixSocket = Annotated[Path, AfterValidator(_unix_path)]
 
 
 class Tls(Settings):
-    """How the peer's certificate is judged, and which one is shown to the peer."""
+    """Verification of the peer's certificate, and a client certificate."""
 
     verify: bool = True
-    """Refuse a certificate that is not trusted or was made for another name."""
+    """Refuse a certificate that is not trusted or is for another name."""
     ca: Path | None = None
     """PEM file of the certificate authorities to trust instead of the system's."""
     server_name: str | None = None
-    """Name to ask for (SNI) and to verify, where it differs from the host."""
+    """Name for SNI and verification, if it differs from the host."""
 
     certificate: Path | None = None
-    """PEM file of our own certificate, for a peer that asks for one; its chain follows it."""
+    """PEM file of the client certificate, followed by its chain."""
     key: PathOrSecret | None = None
-    """PEM file of its key, or the key as a secret, where `certificate` does not hold it too."""
+    """PEM file of the key of `certificate`, or the key as a secret, if it is not in the same file."""
     password: SecretStr | None = None
     """The password of the key."""
 

@@ -1,4 +1,4 @@
-"""Entry points -> probe kinds: names without importing, a class when it is first asked for."""
+"""The installed probe kinds, by entry point. A class is imported when it is first needed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MEANT: Mapping[str, str] = {
 
 
 class RegistryError(Exception):
-    """A probe kind that cannot be used, or two packages that fight for one name."""
+    """A probe kind that cannot be used, or that two packages offer."""
 
 
 class UnknownKindError(RegistryError):
@@ -50,11 +50,11 @@ class Registry:
         self._loaded = {kind: accept(kind, probe) for kind, probe in (kinds or {}).items()}
 
     def kinds(self) -> tuple[str, ...]:
-        """The names, sorted. Nothing is imported for it."""
+        """Return the names, sorted, without importing anything."""
         return tuple(sorted({*self._entry_points(), *self._loaded}))
 
     def load(self, kind: str) -> type[Probe]:
-        """The class of a kind. Raises RegistryError."""
+        """Return the class of a kind. Raises RegistryError."""
         probe = self._loaded.get(kind)
         if probe is None:
             offer = self._entry_points().get(kind)
@@ -70,7 +70,7 @@ class Registry:
 
 
 def unique(offers: Iterable[metadata.EntryPoint]) -> dict[str, metadata.EntryPoint]:
-    """Entry points by name. Two packages that offer the same kind are refused."""
+    """Return entry points by name. Raises RegistryError where two packages offer the same kind."""
     found: dict[str, metadata.EntryPoint] = {}
     for offer in offers:
         other = found.setdefault(offer.name, offer)
@@ -83,7 +83,7 @@ def unique(offers: Iterable[metadata.EntryPoint]) -> dict[str, metadata.EntryPoi
 
 
 def accept(kind: str, probe: object) -> type[Probe]:
-    """The class, if it may serve as that kind. Raises RegistryError."""
+    """Return the class, if it can serve as that kind. Raises RegistryError."""
     if not (isinstance(probe, type) and issubclass(probe, Probe)):
         raise RegistryError(f"the probe kind `{kind}` is not a subclass of probed.Probe")
     where = f"the probe kind `{kind}` ({probe.__module__}.{probe.__qualname__})"

@@ -1,4 +1,4 @@
-"""`probed list` and `probed config`: what the configuration holds, and what would change."""
+"""The commands `probed list` and `probed config`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from probed.text.suggest import closest
 
 
 def show(config: Config, output: str, tags: Sequence[str] = (), shard: Shard | None = None) -> None:
-    """A line for each check, or a JSON document. Raises click.UsageError for a tag of no check."""
+    """Print a line for each check, or a JSON document. Raises click.UsageError for a tag of no check."""
     try:
         tagged = with_tags(config, tags)
     except SelectionError as error:
@@ -77,7 +77,7 @@ def valid(config: Config) -> None:
 
 
 def effective(config: Config, name: str | None, *, origins: bool) -> None:
-    """The configuration as it is in force, or one check of it."""
+    """Print the effective configuration, or one check of it."""
     if name is not None and name not in {check.name for check in config.checks}:
         close = closest(name, [check.name for check in config.checks])
         hint = f" (did you mean {close!r}?)" if close else "; see `probed list`"
@@ -91,7 +91,7 @@ def difference(old: Config, new: Config) -> int:
 
 
 def differing(found: Sequence[str]) -> int:
-    """Print what differs; 1 if there is anything."""
+    """Print the differences; return 1 if there are any."""
     for line in found:
         click.echo(line)
     return 1 if found else 0

@@ -1,4 +1,4 @@
-"""File -> immutable `Config`, or a `ConfigError` that says all that is wrong, and where."""
+"""Reading of the configuration: a file becomes an immutable `Config`, or a `ConfigError` with all problems."""
 
 from probed.config.loader import find_config, load, loads
 from probed.config.model import Check, Config, Position

@@ -1,4 +1,4 @@
-"""`defaults`: what holds for all checks, and for those of one kind."""
+"""The section `defaults`: settings for all checks, and for those of one kind."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from probed.config.values import Values
 from probed.registry import RegistryError
 
 _OWN = WRITTEN - frozenset(CommonSettings.model_fields)
-"""What each check has to say itself, or its templates."""
+"""Keys that belong to a check or its templates, never to `defaults`."""
 _KIND = "must be a mapping: settings of the kind, and those that every check has"
 
 

@@ -1,4 +1,4 @@
-"""What differs between two configurations, for people and for a reload. It shows no secret."""
+"""The difference between two configurations, for people and for a reload, without secrets."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What was added, removed and changed, in the order of the configurations. `settings` are those
-    of the sections. False where nothing differs.
+    """Added, removed and changed checks, in the order of the configurations. `settings` are those of
+    the sections. False where nothing differs.
     """
 
     added: tuple[Check, ...] = ()
@@ -60,8 +60,8 @@ class Changes:
 
 
 def compare(old: Config, new: Config) -> Changes:
-    """What differs. Two checks are the same where everything is equal that their runs and their
-    telemetry depend on, secrets included; where they were written does not matter.
+    """Return the difference. Two checks are equal if all that their runs and their telemetry depend
+    on is equal, secrets included. Their place in the files does not matter.
     """
     view = _View(_Both(old.redactor, new.redactor))
     before = {check.name: check for check in old.checks}
@@ -84,7 +84,7 @@ def compare(old: Config, new: Config) -> Changes:
 
 
 def lines(changes: Changes) -> list[str]:
-    """A line for each: `+ name  kind target`, `- name`, `~ name: timeout 10s -> 5s`."""
+    """Return a line for each change: `+ name  kind target`, `- name`, `~ name: timeout 10s -> 5s`."""
     told = [f"~ {_change(difference)}" for difference in changes.settings]
     told += [f"+ {check.name}  {check.probe.kind} {check.probe.target}" for check in changes.added]
     told += [f"- {check.name}" for check in changes.removed]
@@ -167,7 +167,7 @@ def _of_values(
     key: str,
     path: str,
 ) -> Iterator[Difference]:
-    """How one setting differs. Some differences cannot be shown, as where a kind masks its own."""
+    """Yield the differences of one setting. A difference that cannot be shown is marked as changed."""
     if key in raw[0] and key in raw[1] and raw[0][key] == raw[1][key]:
         return
     found = list(_of_shown(shown[0].get(key), shown[1].get(key), path))

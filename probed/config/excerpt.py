@@ -19,7 +19,7 @@ _BEFORE = 60
 
 @lru_cache(maxsize=4096)
 def names_secret(name: str) -> bool:
-    """Whether a key, header or variable of that name is taken to hold a secret."""
+    """Return whether a key, header or variable of that name is assumed to hold a secret."""
     return _SECRET.search(name) is not None
 
 
@@ -77,7 +77,7 @@ class Excerpts:
         return before + line[done:column], after + line[max(done, column) :]
 
     def _spans(self, row: int, length: int) -> list[tuple[int, int]]:
-        """What is hidden of a line: from column to column, in order and apart from each other."""
+        """Return the hidden ranges of columns of a line, in order and without overlap."""
         spans: list[tuple[int, int]] = []
         for start, end in sorted(s for s in self._hidden if s[0][0] <= row <= s[1][0]):
             left = start[1] if start[0] == row else 0

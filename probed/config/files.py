@@ -28,7 +28,7 @@ class Files:
 
     @property
     def complete(self) -> bool:
-        """Whether all of it could be read: else what seems to be missing may stand in the rest."""
+        """Whether all files could be read. If not, what seems to be missing may be in the rest."""
         return not self.lacks and all(source.valid for source in self.sources)
 
     def add(self, text: str, name: str, folder: Path | None) -> Source:
@@ -46,7 +46,7 @@ class Files:
         return self.sources[mark[0]].position(mark)
 
     def place(self, mark: Mark, seen_from: Mark) -> str:
-        """Where something is, for a sentence about another thing: `line 3`, `web.yaml:3`."""
+        """Return the place of a mark as seen from another one: `line 3`, `web.yaml:3`."""
         return f"line {mark[1] + 1}" if mark[0] == seen_from[0] else self.line(mark)
 
     def line(self, mark: Mark) -> str:

@@ -1,4 +1,4 @@
-"""What holds between checks: their names are unique, and what they depend on exists."""
+"""Rules between checks: names are unique, dependencies exist and form no cycle."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def check_names(values: Values, checks: Sequence[Named]) -> None:
         values.wrong(
             check.part("depends_on"), f"{check.path}.depends_on",
             "depends on itself: " + " -> ".join([*names, cycle[0]]),
-            "take one of them out",
+            "remove one of them",
         )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The kinds of probe that a file may name; what is wrong with one is found out once."""
+"""The probe kinds that a file may name. Each is loaded and judged once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from probed.registry import Registry, RegistryError
 
 
 class Kinds:
-    """The installed kinds, as the loader asks for them."""
+    """The installed kinds, loaded on demand."""
 
     def __init__(self, values: Values, registry: Registry) -> None:
         self._values = values
@@ -27,7 +27,7 @@ class Kinds:
         self._values.files.problem(node.start, f"{path}.probe", "is missing", remedy)
 
     def named(self, node: Node, path: str) -> type[Probe] | None:
-        """The kind that a value names; None, and a problem, where there is none."""
+        """Return the kind that a value names; note a problem and return None where there is none."""
         name = self._values.data(node, Shape(scalar="text"), path)
         if not isinstance(name, str) or not name:
             message = "must be the name of a kind" if name else "has no value"
@@ -41,7 +41,7 @@ class Kinds:
         return kind
 
     def find(self, name: str) -> type[Probe] | RegistryError:
-        """The kind of that name, or what is wrong with it."""
+        """Return the kind of that name, or the error that it gives."""
         kind = self._known.get(name)
         if kind is None:
             kind = self._known[name] = self._load(name)

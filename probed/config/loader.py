@@ -1,4 +1,4 @@
-"""Reads the file, and builds the whole configuration or says all that is wrong with it."""
+"""The loader: builds the whole configuration from files, or reports all problems at once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from probed.text.redact import Redactor
 from probed.text.suggest import closest
 
 INCLUDED = ("include", "templates", "checks")
-"""What an included file may hold."""
+"""Top-level keys of an included file."""
 KNOWN = Sections()
 PLACES = ("./probed.yaml", "/etc/probed/probed.yaml")
 _CHECKS = "write `checks:` and below it a list of checks, each with `name` and `probe`"
@@ -35,7 +35,7 @@ def find_config(
     environ: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> Path:
-    """The file to load: the one named, $PROBED_CONFIG, ./probed.yaml, /etc/probed/probed.yaml."""
+    """Return the file to load: the one named, $PROBED_CONFIG, ./probed.yaml, /etc/probed/probed.yaml."""
     if explicit is not None:
         return explicit
     named = (os.environ if environ is None else environ).get("PROBED_CONFIG")
@@ -154,7 +154,7 @@ def _read(
 
 
 def _written(values: Values, source: Source, known: Sections) -> Mapping[str, Node]:
-    """The top-level keys of a file that it may hold; others are noted."""
+    """Return the allowed top-level keys of a file, and note the others."""
     root = source.root
     if not source.valid or root is None or (root.value is None and root.plain):
         return {}
@@ -169,7 +169,7 @@ def _written(values: Values, source: Source, known: Sections) -> Mapping[str, No
         values.files.hide(node.start, node.end)
         if key in main:
             values.files.problem(
-                root.keys[key], key, "belongs into the main file",
+                root.keys[key], key, "belongs in the main file",
                 f"move it to {values.files.sources[0].name}; included files may hold {_listed(INCLUDED)}",
             )  # fmt: skip
         else:
@@ -186,7 +186,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _sections(values: Values, root: Mapping[str, Node], known: Sections) -> tuple[Section, ...]:
-    """The sections that the file holds; what is wrong with them is noted."""
+    """Return the sections that the file holds, and note their problems."""
     found: list[Section] = []
     for key in known.names():
         node = root.get(key)

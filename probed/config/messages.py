@@ -1,4 +1,4 @@
-"""What is wrong with a value, in plain words."""
+"""Messages about wrong values, in plain words."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from probed.config.shape import Shape, key_of
 from probed.fields import format_duration
 
 Complaint = tuple[str, str]
-"""What is wrong, and what to write instead."""
+"""A message, and what to write instead."""
 
 _QUOTES = ("must be text", "put it in quotes")
 _DURATION = ("write a duration with its unit, such as 500ms, 30s or 5m", "")
@@ -76,7 +76,7 @@ _RAISED = {"value_error", "assertion_error"}
 
 
 def mistyped(value: object, shape: Shape) -> Complaint | None:
-    """What is wrong with a scalar's type. pydantic would take `"5"` and `yes` for what they say."""
+    """Return a complaint about the type of a scalar. pydantic would accept `"5"` and `yes` for what they say."""
     if value is None or shape.scalar in {"", "size"}:
         return None
     if shape.scalar == "flag":
@@ -90,7 +90,7 @@ def mistyped(value: object, shape: Shape) -> Complaint | None:
 
 
 def explain(detail: Any, shape: Shape) -> tuple[str, str, bool]:
-    """Message and remedy of one of pydantic's errors; True where the text is the probe's own."""
+    """Return message and remedy of one of pydantic's errors; True where the text is the probe's own."""
     kind, value, context = detail["type"], detail["input"], detail.get("ctx") or {}
     if kind in _RAISED:
         return str(context.get("error") or "is not accepted"), "", True

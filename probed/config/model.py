@@ -22,7 +22,7 @@ S = TypeVar("S", bound=Section)
 
 
 class Position(NamedTuple):
-    """Where in which file something stands. Lines and columns count from 1; line 0 is the file."""
+    """A place in a file. Lines and columns count from 1; line 0 is the whole file."""
 
     file: str
     line: int
@@ -67,7 +67,7 @@ class Glob(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """Where a value was written, in words; `mapping` where it is the part below that was."""
+    """The place of a value, in words. `mapping` is true where the value is a mapping."""
 
     where: str
     mapping: bool = False

@@ -1,4 +1,4 @@
-"""Where each value of the configuration was written, for `probed config show --origin`."""
+"""The place of each value of the configuration, for `probed config show --origin`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where one of pydantic's errors stands in the file."""
+"""The place in the file of one of pydantic's errors."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Place(NamedTuple):
 
     @property
     def hint(self) -> str | None:
-        """What to write instead of an unknown key, where a model of the owner says so."""
+        """The remedy for an unknown key, where a model of the owner has one."""
         for model in self.models:
             hints: Mapping[str, str] = getattr(model, "hints", {})
             if self.key in hints:
@@ -56,7 +56,7 @@ class Place(NamedTuple):
 
     @property
     def write(self) -> str:
-        """What to write where the key is missing."""
+        """The remedy for a missing key."""
         return f"write `{self.key}: {self.shape.sample or '…'}`"
 
 

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration: where, which key, what, and what to write instead."""
+"""Problems of a configuration: place, key, message and remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where secrets come from: `{env: NAME}`, `{file: PATH}`, `{credential: NAME}`."""
+"""References to secrets: `{env: NAME}`, `{file: PATH}`, `{credential: NAME}`."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def in_settings(value: object) -> Iterator[str]:
 
 
 class Secrets:
-    """Finds secrets, and remembers them for the redactor. Each file is read once."""
+    """Reads secrets, and collects them for the redactor. Each file is read once."""
 
     def __init__(self, environ: Mapping[str, str], warnings: dict[str, None]) -> None:
         self._environ = environ

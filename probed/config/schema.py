@@ -110,7 +110,7 @@ def schema(registry: Registry, known: Sections = KNOWN) -> dict[str, Any]:
 
 
 def _required_of(kind: str, keys: list[str]) -> dict[str, Any]:
-    """What a check of the kind must hold, where neither templates nor defaults may hold it."""
+    """Return the required keys of a check, where neither templates nor defaults can hold them."""
     of_kind = {"properties": {"probe": {"const": kind}}, "required": ["probe"]}
     defaults = {"type": "object", "required": [kind]}
     return {
@@ -265,7 +265,7 @@ def _inner(key: str, value: Any) -> Any:
 
 
 def _is_narrow(part: Mapping[str, Any]) -> bool:
-    """Whether it is of a scalar, and would refuse text with a variable in it."""
+    """Return whether the part is of a scalar, and would refuse text with a variable in it."""
     kind = part.get("type")
     if kind == "string":
         return any(name in part for name in _NARROW)

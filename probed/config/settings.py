@@ -1,4 +1,4 @@
-"""The keys that are the same for all kinds, as they are written in the file."""
+"""The settings that checks of all kinds share, as they are written in the file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _HOUR, _DAY = 3600.0, 86400.0
 
 
 def is_name(text: str) -> bool:
-    """Whether a check or a template may have that name."""
+    """Return whether a check or a template may have that name."""
     return len(text) <= NAME_LIMIT and _NAME.match(text) is not None
 
 

@@ -74,7 +74,7 @@ def _read_by_validators(model: type[BaseModel]) -> set[str]:
 
 
 def key_of(name: str, info: FieldInfo) -> str:
-    """The key that a field is written under."""
+    """Return the key that a field is written under."""
     alias = info.validation_alias if isinstance(info.validation_alias, str) else info.alias
     return alias or name
 
@@ -165,7 +165,7 @@ def _either(one: Shape, other: Shape) -> Shape:
 
 
 def _file_of(one: Shape, other: Shape) -> bool:
-    """Whether what is written as text is a file, and a secret is written as where it is."""
+    """Return whether text means a file, and a secret is written as a reference."""
     return one.scalar == "path" and other.secret
 
 

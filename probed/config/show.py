@@ -27,10 +27,9 @@ _BREAKS = re.compile(r"[\x85\u2028\u2029\ufeff]")
 
 
 def show(config: Config, *, name: str | None = None, origins: bool = False) -> str:
-    """The configuration as it is in force, or one check of it. It loads again, but for the secrets.
+    """Return the effective configuration, or one check of it. It can be loaded again, but for secrets.
 
-    With `origins` a comment behind each value says where it was written; `config` was loaded with
-    them, then.
+    With `origins` a comment after each value names its place; `config` must be loaded with origins.
     """
     view = View(config.redactor)
     chosen = [check for check in config.checks if name in {None, check.name}]
@@ -78,7 +77,7 @@ def _leaves(node: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str 
 
 
 def _written(places: Mapping[str, Origin], path: tuple[str | int, ...]) -> str:
-    """Where the value was written, or the whole that it is a part of: `2xx` becomes a list."""
+    """Return the place of a value, or of the value that it is derived from: `2xx` becomes a list."""
     for length in range(len(path), 0, -1):
         text = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path[:length])
         place = places.get(text.removeprefix("."))
@@ -88,13 +87,13 @@ def _written(places: Mapping[str, Origin], path: tuple[str | int, ...]) -> str:
 
 
 class View:
-    """What is in force, as plain values. `hide` takes the place of each secret."""
+    """The effective settings as plain values. `hide` replaces each secret."""
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
 
     def hide(self, value: str, shown: str) -> Any:  # noqa: ARG002
-        """What to show for a value, some or all of which is secret."""
+        """Return what is shown for a value that is secret, or holds a secret."""
         return shown
 
     def check(self, check: Check) -> dict[str, Any]:

@@ -206,7 +206,7 @@ class Templates:
     def _wrong_use(self, template: _Template, message: str) -> None:
         written = template.node.value
         node = written["use"] if isinstance(written, dict) else template.node
-        self._values.wrong(node, f"templates.{template.name}.use", message, "take one of them out")
+        self._values.wrong(node, f"templates.{template.name}.use", message, "remove one of them")
 
     def _judge(self, template: _Template) -> None:
         """Note what is wrong with a template, as far as it can be told without a check."""

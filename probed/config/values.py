@@ -1,4 +1,4 @@
-"""Nodes -> values that pydantic may see, and pydantic's complaints -> problems with a place."""
+"""Conversion of nodes into values for pydantic, and of pydantic's errors into problems."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Values:
 
     @property
     def hints(self) -> bool:
-        """Whether it is worth the time to look for what was meant."""
+        """Whether suggestions are still looked for: they cost time, and nobody reads thousands."""
         return self.files.count < HINTED
 
     def model(
@@ -82,7 +82,7 @@ class Values:
         return made if self._wrong == before else None
 
     def wrong(self, node: Node, path: str, message: str, remedy: str = "") -> None:
-        """Note that a value is wrong; nothing else is said of it."""
+        """Note a problem of a value, which silences any other of the same value."""
         self._wrong += 1
         self._bad.add(node.start)
         path = path if node.shared is None else node.shared.path
@@ -253,12 +253,12 @@ def _join(path: str, key: str) -> str:
 
 
 def is_reference(value: Mapping[str, Node], shape: Shape) -> bool:
-    """Whether the mapping that a secret is written as says where it is."""
+    """Return whether a mapping that stands for a secret is a reference to it."""
     return value.keys() <= set(REFERENCES) or not (shape.models or shape.values)
 
 
 def _may_be_completed(kind: str, place: Place) -> bool:
-    """Whether an error may be mended by what a check writes beside a template."""
+    """Return whether the keys of a check beside its template can fix an error."""
     if kind in {"missing", "union_tag_not_found"}:
         return True
     return isinstance(place.node.value, dict) and not place.is_key and kind in _JUDGED

@@ -1,4 +1,4 @@
-"""Whether the files of a configuration have changed since they were read."""
+"""Detection of changes of the files of a configuration."""
 
 from __future__ import annotations
 

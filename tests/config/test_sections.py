@@ -71,7 +71,7 @@ def test_what_is_wrong_with_it_is_said(registry: Registry, text: str, error: str
 
 def test_it_belongs_into_the_main_file(registry: Registry, tmp_path: Any) -> None:
     (tmp_path / "more.yaml").write_text("incidents: {after: 5s}\n")
-    with pytest.raises(ConfigError, match=r"incidents: belongs into the main file"):
+    with pytest.raises(ConfigError, match=r"incidents: belongs in the main file"):
         read(registry, "include: more.yaml\n", base=tmp_path)
 
 
