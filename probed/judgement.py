@@ -14,7 +14,7 @@ import anyio
 
 from probed.model import Evidence, Fact, Finding, Outcome
 from probed.reasons import ProbeError, Reason, Reasons, classify
-from probed.record import Recorder, describe, utc
+from probed.record import OpenPhase, Recorder, describe, utc
 
 T = TypeVar("T")
 
@@ -85,6 +85,8 @@ def within(recorder: Recorder, seconds: float, phase: str | None = None) -> Iter
 def _judge_end(recorder: Recorder, error: BaseException | None, seconds: float) -> Fault:
     """The one way from an error, or from a deadline that has passed (None), to a Fault."""
     if error is None:
+        if recorder.failed_phase is None:
+            recorder.failed_phase = _cut_off(recorder)
         reason: Reasons = timeout_in(_phase(recorder))
         level, message = Outcome.FAILED, _after(reason, seconds)
     else:
@@ -92,6 +94,14 @@ def _judge_end(recorder: Recorder, error: BaseException | None, seconds: float) 
         message = _message(recorder, error, reason)
     recorder.blame(reason)
     return Fault(reason, level, message, _evidence(recorder), _is_recorded(error))
+
+
+def _cut_off(recorder: Recorder) -> OpenPhase | None:
+    """Return the phase of a part that the deadline of the whole run has cut off: the latest that has
+    failed and that nobody has judged.
+    """
+    cut = [phase for phase in recorder.own_phases if phase.failed and phase.error is None]
+    return max(cut, key=lambda phase: phase.start, default=None)
 
 
 def _is_recorded(error: BaseException | None) -> bool:
@@ -107,6 +117,8 @@ def _message(recorder: Recorder, error: BaseException, reason: Reasons) -> str:
     if isinstance(error, ProbeError) and error.message != reason.sentence:
         return error.message
     if reason is Reason.INTERNAL:
+        while isinstance(error, BaseExceptionGroup):
+            error = next(e for e in error.exceptions if classify(e)[0] is Reason.INTERNAL)
         # The text of an unknown error may hold anything; its type and place do not.
         return f"{reason.sentence} {type(error).__name__} {_place(error)}"
     return explain(recorder, reason)
@@ -209,7 +221,14 @@ def _evidence(recorder: Recorder) -> dict[str, Fact]:
         facts["phase"] = phase.name
     if recorder.certificate is not None:
         facts.update(describe(recorder.certificate))
-    return {**recorder.evidence, **facts}
+    noted = {name: _clean(recorder, value) for name, value in recorder.evidence.items()}
+    return {**noted, **facts}
+
+
+def _clean(recorder: Recorder, value: Fact) -> Fact:
+    if isinstance(value, tuple):
+        return tuple(recorder.clean(each) for each in value)
+    return recorder.clean(value) if isinstance(value, str) else value
 
 
 def _phase(recorder: Recorder) -> str | None:

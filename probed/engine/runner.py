@@ -144,7 +144,7 @@ class Runner:
         started_at = self.clock.time()
         fault = await run_judged(run, lambda: probe.probe(run), timeout, whole=True)
         if fault is not None:
-            record_fault(run, fault)
+            record_fault(run, fault, first=True)
             if fault.reason is Reason.INTERNAL:
                 log.error("check %s: %s", name, fault.message)
         return self._result(probe, name, run, started_at, labels, severity)

@@ -172,7 +172,7 @@ class Run(Recorder):
         return await run_judged(self, work, self.remaining(GUARD_RESERVE))
 
     async def run_part(self, work: Callable[[Run], Awaitable[None]]) -> None:
-        """Do the work of this part, guarded: what ends it becomes its first finding."""
+        """Do the work of this part, guarded: what ends it becomes a finding."""
         fault = await self.guard(lambda: work(self))
         if fault is not None:
             record_fault(self, fault)
@@ -305,11 +305,13 @@ class Run(Recorder):
             self.find(level, reason, message(bound), evidence=evidence)
 
 
-def record_fault(run: Run, fault: Fault) -> None:
-    """Record what ended a run or a part, before whatever was noticed earlier: it explains the end."""
+def record_fault(run: Run, fault: Fault, *, first: bool = False) -> None:
+    """Record what ended a part of a run. With `first` it stands before all that was noticed earlier:
+    what ended a whole run explains it.
+    """
     if not fault.recorded:
         found = Finding(fault.level, fault.reason, run.clean(fault.message), fault.evidence)
-        run.findings.insert(0, found)
+        run.findings.insert(0 if first else len(run.findings), found)
 
 
 def earliest(certificates: Iterable[Certificate | None]) -> Certificate | None:

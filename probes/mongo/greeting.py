@@ -10,11 +10,10 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
-import anyio
 from bson import CodecOptions, DatetimeConversion, decode, encode
 from bson.errors import BSONError
 
-from probed import HostPort, Network, ProbeError, Reason, Recorder, Stream, Tls
+from probed import HostPort, Network, ProbeError, Reason, Recorder, Stream, Tls, within
 from probes.mongo.reading import Document, number
 from probes.mongo.reasons import MongoReason
 
@@ -43,7 +42,7 @@ async def greet(
 
     Raises ProbeError, OSError or ssl.SSLError; the connection is closed in any case.
     """
-    with anyio.move_on_after(DIAL_SECONDS):
+    with within(recorder, DIAL_SECONDS):
         stream = await network.dial(
             recorder, node.host, node.port, tls=tls.options if tls else None,
             server_name=tls.server_name if tls else None,
@@ -52,16 +51,7 @@ async def greet(
             return stream.peer, await _say_hello(recorder, stream, secure=tls is not None)
         finally:
             stream.close()
-    if recorder.fault is not None:
-        raise recorder.fault
-    raise ProbeError(_late(recorder))
-
-
-def _late(recorder: Recorder) -> Reason:
-    phase = recorder.failed_phase
-    name = "connect" if phase is None else phase.name.rpartition("/")[2]
-    found = {"resolve": Reason.TIMEOUT_RESOLVE, "tls": Reason.TIMEOUT_TLS}
-    return found.get(name, Reason.TIMEOUT_CONNECT if name == "connect" else Reason.TIMEOUT_WAIT)
+    raise AssertionError  # `within` has raised
 
 
 async def _say_hello(recorder: Recorder, stream: Stream, *, secure: bool) -> Document:

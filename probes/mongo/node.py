@@ -19,7 +19,7 @@ from probed import Certificate, HostPort, NamedContext, Network, Outcome, ProbeE
 from probes.mongo import measures
 from probes.mongo.errors import explain
 from probes.mongo.greeting import CODEC, greet
-from probes.mongo.part import Call, CommandError, Lost, Part
+from probes.mongo.part import Call, CommandError, Lost, NodePart
 from probes.mongo.reading import Document
 from probes.mongo.reasons import MongoReason
 
@@ -32,7 +32,7 @@ HELLO = Call("admin", {"hello": 1}, "log in", 2.0)
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Login:
-    """Whom we are. Part of the key of what is kept: others have other connections."""
+    """Whom we are. NodePart of the key of what is kept: others have other connections."""
 
     username: str = ""
     password: str = ""
@@ -61,22 +61,22 @@ class Node:
         self._facts: Mapping[str, Any] = {}
         self._barred_until = 0.0
 
-    async def open(self, part: Part) -> Document:
+    async def open(self, part: NodePart) -> Document:
         """Return the reply to `hello`, on an authenticated connection.
 
         A pooled connection that is broken is replaced; that is no failure of the server. Raises
         ProbeError, OSError or ssl.SSLError, each of which says why.
         """
-        recorder, network, now = part.recorder, part.run.network, part.run.clock.monotonic()
+        run, network, now = part.run, part.run.network, part.run.clock.monotonic()
         if self._client is not None:
-            recorder.certificate = self._certificate
+            run.certificate = self._certificate
             for name, value in self._facts.items():
-                recorder.fact(name, value)
+                run.fact(name, value)
             try:
                 return await self.send(part, "hello", HELLO)
             except Lost:
                 await self.aclose()
-        peer, greeting = await greet(network, recorder, self.address, self._tls)
+        peer, greeting = await greet(network, run, self.address, self._tls)
         if now < self._barred_until:
             raise ProbeError(
                 MongoReason.AUTH_REJECTED,
@@ -85,7 +85,7 @@ class Node:
                 level=Outcome.UNKNOWN,
             )
         login = Login() if greeting.get("arbiterOnly") is True else self._login
-        self._certificate, self._facts = recorder.certificate, dict(recorder.facts)
+        self._certificate, self._facts = run.certificate, dict(run.facts)
         self._client = self._make(network, peer, login)
         try:
             return await self.send(part, "hello", HELLO)
@@ -119,7 +119,7 @@ class Node:
             client.options.pool_options._PoolOptions__ssl_context = named  # type: ignore[attr-defined]  # noqa: SLF001
         return client
 
-    async def send(self, part: Part, phase: str, call: Call) -> Document:
+    async def send(self, part: NodePart, phase: str, call: Call) -> Document:
         """Send a command, as a phase. Raises ProbeError: CommandError, Lost, or `mongo.incompatible`."""
         assert self._client is not None
         called: dict[str, Any] = {
@@ -132,7 +132,7 @@ class Node:
         if call.collection:
             called["db.collection.name"] = call.collection
         begun = part.run.clock.monotonic()
-        with part.recorder.phase(phase, called) as opened:
+        with part.run.phase(phase, called) as opened:
             try:
                 with pymongo.timeout(call.budget):
                     return await self._client[call.database].command(

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from probed import Duration
+from probed import Duration, outcome_of
 from probes.mongo import measures
-from probes.mongo.part import Call, Part, SendCommand, more
+from probes.mongo.part import Call, NodePart, SendCommand, more
 from probes.mongo.reading import Document, count, documents, text
 from probes.mongo.reasons import MongoReason
 from probes.mongo.settings import Active, LockWaiters, Longest, LongRunning
@@ -66,7 +66,7 @@ def _aggregate(pipeline: list[dict[str, Any]]) -> Call:
 
 
 async def judge(
-    part: Part,
+    part: NodePart,
     send: SendCommand,
     *,
     long_after: Duration,
@@ -101,17 +101,18 @@ async def judge(
     told = f"{long:.0f} operations have run for {long_after:g} s and longer, the longest for {longest_s:.0f} s."
     if long == 1:
         told = f"An operation has run for {longest_s:.0f} s."
-    before = len(part.found)
+    before = len(part.run.findings)
     part.judge(long, long_running, MongoReason.LONG_RUNNING, lambda _: told)
     part.judge(longest_s, bound, MongoReason.LONG_RUNNING, lambda _: told)
-    if len(part.found) == before:
+    long_found = part.run.findings[before:]
+    if not long_found:
         return
-    worst = max(part.found[before:], key=lambda each: each[0].rank)
+    level = outcome_of(long_found)
     shown = await more(send, "currentOp/longest", longest(long_after, mongos=mongos))
     evidence = {str(at): _line(each) for at, each in enumerate(shown, 1)}
     kills = [line for each in shown if (line := _kill(each))]
-    level, reason, message, _ = worst
-    part.found[before:] = [(level, reason, message, {**evidence, "to end them": kills})]
+    del part.run.findings[before:]
+    part.find(level, MongoReason.LONG_RUNNING, told, {**evidence, "to end them": kills})
 
 
 def _line(operation: Document) -> str:

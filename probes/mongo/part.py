@@ -58,22 +58,18 @@ async def more(send: SendCommand, phase: str, call: Call) -> list[Document]:
 
 
 @dataclass(slots=True)
-class Part:
-    """The findings about one node. `role` is the role that it reports: standalone, primary, secondary,
-    arbiter, mongos or other; empty as long as it has not answered.
+class NodePart:
+    """One node's part of the run: `run` holds what is found and measured of it. `role` is what it
+    reports: standalone, primary, secondary, arbiter, mongos or other; empty as long as it has not
+    answered. `memory` is what is remembered of this node.
     """
 
     run: Run
-    recorder: Run
     address: HostPort
-    named: bool
     memory: MutableMapping[str, Any]
     role: str = ""
     hello: Document = field(default_factory=dict)
     members: Document | None = None
-    found: list[tuple[Outcome, Reasons, str | None, Mapping[str, Any]]] = field(
-        default_factory=list
-    )
 
     def measure(self, measure: Measure, value: float | None, **attributes: str) -> None:
         """Give it its value, of this node; attributes with a dot are written with `__`."""
@@ -89,29 +85,20 @@ class Part:
         message: str | None = None,
         evidence: Mapping[str, Any] = NOTHING,
     ) -> None:
-        self.found.append((level, reason, message, evidence))
+        """Record a finding; without evidence, the remedy of its reason is shown."""
+        self.run.find(level, reason, message, evidence=_or_remedy(evidence, reason))
 
     def judge(
         self,
         value: float,
         bounds: Thresholds,
         reason: Reasons,
-        tell: Callable[[float], str],
+        message: Callable[[float], str],
         evidence: Mapping[str, Any] = NOTHING,
     ) -> None:
-        """Find the reason where the value is above a bound; `tell` is given the bound."""
-        crossed = bounds.crossed(value)
-        if crossed is not None:
-            level, bound = crossed
-            self.find(level, reason, tell(bound), evidence)
+        """As `Run.judge`; without evidence, the remedy of its reason is shown."""
+        self.run.judge(value, bounds, reason, message, evidence=_or_remedy(evidence, reason))
 
-    def flush(self, soften: Callable[[Outcome, Reasons], Outcome]) -> None:
-        """Hand over what was found."""
-        for level, reason, message, evidence in self.found:
-            said = message or reason.sentence
-            self.run.find(
-                soften(level, reason),
-                reason,
-                f"{self.address}: {said}" if self.named else said,
-                evidence=evidence or ({"remedy": reason.remedy} if reason.remedy else {}),
-            )
+
+def _or_remedy(evidence: Mapping[str, Any], reason: Reasons) -> Mapping[str, Any]:
+    return evidence or ({"remedy": reason.remedy} if reason.remedy else {})

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from probed import Outcome
 from probes.mongo import measures
-from probes.mongo.part import Call, Part, SendCommand
+from probes.mongo.part import Call, NodePart, SendCommand
 from probes.mongo.reading import Document, count, documents, milliseconds, number, text
 from probes.mongo.reasons import MongoReason
 from probes.mongo.settings import Lag
@@ -28,7 +28,7 @@ _BY_NUMBER = {0: "startup", 1: "primary", 2: "secondary", 3: "recovering", 5: "s
 _SERVES_NOBODY = {"recovering", "unknown", "down", "rollback", "removed"}
 
 
-async def look(part: Part, send: SendCommand) -> None:
+async def look(part: NodePart, send: SendCommand) -> None:
     """Measure, and judge the node's own state; the set is judged once for all nodes."""
     status = await send("replSetGetStatus", CALL)
     part.members = status
@@ -82,7 +82,7 @@ def _state(member: Document) -> str:
     return _BY_NUMBER.get(int(number(member, "state") or 0), "unknown")
 
 
-def judge(parts: Sequence[Part], bounds: Lag, delayed: Sequence[str]) -> None:
+def judge(parts: Sequence[NodePart], bounds: Lag, delayed: Sequence[str]) -> None:
     """Judge the set by what its primary says, or else by the first member that says anything."""
     views = [part for part in parts if part.members is not None]
     if not views:
@@ -112,7 +112,7 @@ def judge(parts: Sequence[Part], bounds: Lag, delayed: Sequence[str]) -> None:
             )  # fmt: skip
 
 
-def _majority(part: Part, members: Sequence[Document]) -> None:
+def _majority(part: NodePart, members: Sequence[Document]) -> None:
     """Votes stand in the configuration, which takes another right: with members that have none, as
     many of the healthy ones as can vote are taken to do so.
     """

@@ -10,19 +10,21 @@ from typing import Any
 import anyio
 
 from probed import (
+    Finding,
     HostPort,
     Outcome,
     ProbeError,
     Reason,
-    Reasons,
+    Rule,
     Run,
     Tls,
     judge_certificate,
     pooled,
+    record_fault,
 )
 from probes.mongo import operations, replica, saturation, slow
 from probes.mongo.node import HELLO, Login, Node
-from probes.mongo.part import CommandError, Part
+from probes.mongo.part import CommandError, NodePart
 from probes.mongo.reading import Document, number, shape
 from probes.mongo.reasons import MongoReason
 from probes.mongo.settings import MongoSettings
@@ -110,59 +112,47 @@ async def run_round(settings: MongoSettings, run: Run) -> None:
     run.memory.update(
         {name: each if isinstance(each, dict) else {} for name, each in known.items()}
     )
-    parts = [
-        Part(
-            run,
-            run.part(f"node/{node}") if several else run,
-            node,
-            several,
-            run.memory[str(node)],
+    parts = {
+        str(node): NodePart(
+            run.part(f"node/{node}" if several else ""), node, run.memory[str(node)]
         )
         for node in planned.nodes
-    ]
-    if several:
-        async with anyio.create_task_group() as tasks:
-            for part in parts:
-                tasks.start_soon(_examine, settings, planned, part)
-    else:
-        await _examine(settings, planned, parts[0])
-    replica.judge(parts, settings.lag, settings.delayed)
-    served = any(part.role in _SERVING for part in parts)
-    for part in parts:
-        part.flush(_softened if several and served else _as_it_is)
-    seen = [c for part in parts if (c := part.recorder.certificate) is not None]
-    run.certificate = min(seen, key=lambda c: c.not_after, default=None)
+    }
+    async with anyio.create_task_group() as tasks:
+        for part in parts.values():
+            tasks.start_soon(_examine, settings, planned, part)
+    replica.judge(list(parts.values()), settings.lag, settings.delayed)
+    served = any(part.role in _SERVING for part in parts.values())
+    rule = Rule.SOFTENED if several and served else Rule.ANY_FAILS
+    named = {name if several else "": part.run for name, part in parts.items()}
+    run.join(named, rule, softens=_is_of_one)
+    if not several:
+        run.facts.update(named[""].facts)
     judge_certificate(run, settings.certificate)
 
 
-def _as_it_is(level: Outcome, reason: Reasons) -> Outcome:  # noqa: ARG001
-    return level
+def _is_of_one(found: Finding) -> bool:
+    """Return whether the failure is that of one node, which is no outage while another one serves."""
+    of_one = found.reason.startswith(_REACHING) or found.reason in _OF_ONE
+    return of_one and found.level is Outcome.FAILED
 
 
-def _softened(level: Outcome, reason: Reasons) -> Outcome:
-    """One of several that cannot be reached is `degraded`, as long as another one serves."""
-    of_one = reason.startswith(_REACHING) or reason in _OF_ONE
-    return Outcome.DEGRADED if of_one and level is Outcome.FAILED else level
-
-
-async def _examine(settings: MongoSettings, planned: Plan, part: Part) -> None:
-    run, recorder = part.run, part.recorder
-
+async def _examine(settings: MongoSettings, planned: Plan, part: NodePart) -> None:
     def make() -> Node:
         return Node(part.address, planned.login, planned.tls)
 
-    async with pooled(run, planned.key(part.address), make) as node:
-        fault = await recorder.guard(lambda: _phases(settings, part, node))
+    async with pooled(part.run, planned.key(part.address), make) as node:
+        fault = await part.run.guard(lambda: _phases(settings, part, node))
         if fault is not None:
             await node.aclose()
-            part.find(fault.level, fault.reason, fault.message, fault.evidence)
+            record_fault(part.run, fault)
 
 
-async def _phases(settings: MongoSettings, part: Part, node: Node) -> None:
+async def _phases(settings: MongoSettings, part: NodePart, node: Node) -> None:
     part.hello = await node.open(part)
     part.role = role_of(part.hello)
-    part.recorder.fact("db.system.name", "mongodb")
-    part.recorder.fact("probed.mongodb.role", part.role)
+    part.run.fact("db.system.name", "mongodb")
+    part.run.fact("probed.mongodb.role", part.role)
     send = partial(node.send, part)
     if part.role == "arbiter":  # it holds no data and no users
         return
@@ -200,7 +190,7 @@ def role_of(hello: Document) -> str:
     return "secondary" if hello.get("secondary") is True else "other"
 
 
-async def _step(part: Part, judge: Callable[[], Any]) -> None:
+async def _step(part: NodePart, judge: Callable[[], Any]) -> None:
     """Record a refused command as a finding, so that the rest is still judged."""
     try:
         await judge()
@@ -215,7 +205,7 @@ async def shapes(settings: MongoSettings, run: Run) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for address in planned.nodes:
         node = Node(address, planned.login, planned.tls)
-        part = Part(run, run.part(f"node/{address}"), address, named=True, memory={})
+        part = NodePart(run.part(f"node/{address}"), address, memory={})
         try:
             hello = await node.open(part)
             mongos = role_of(hello) == "mongos"

@@ -11,7 +11,7 @@ from typing import Any
 
 from probed import Outcome
 from probes.mongo import measures
-from probes.mongo.part import Call, Part, SendCommand
+from probes.mongo.part import Call, NodePart, SendCommand
 from probes.mongo.reading import Document, at, count
 from probes.mongo.reasons import MongoReason
 from probes.mongo.settings import Connections
@@ -42,7 +42,7 @@ def command(wire: float) -> Call:
     )
 
 
-async def judge(part: Part, send: SendCommand, bounds: Connections) -> None:
+async def judge(part: NodePart, send: SendCommand, bounds: Connections) -> None:
     status = await send("serverStatus", command(count(part.hello, "maxWireVersion") or 0))
     part.measure(measures.UPTIME, count(status, "uptimeMillis"))
     _connections(part, status, bounds)
@@ -50,7 +50,7 @@ async def judge(part: Part, send: SendCommand, bounds: Connections) -> None:
     _tickets(part, status)
 
 
-def _connections(part: Part, status: Document, bounds: Connections) -> None:
+def _connections(part: NodePart, status: Document, bounds: Connections) -> None:
     current, available = (count(status, "connections", name) for name in ("current", "available"))
     active = count(status, "connections", "active")
     if current is None or available is None:
@@ -88,7 +88,7 @@ def _connections(part: Part, status: Document, bounds: Connections) -> None:
     )
 
 
-def _rejected(part: Part, status: Document) -> None:
+def _rejected(part: NodePart, status: Document) -> None:
     """Rejected since the run before; a server that was restarted counts from 0."""
     total = count(status, "connections", "rejected")
     uptime = count(status, "uptimeMillis")
@@ -112,7 +112,7 @@ def _rejected(part: Part, status: Document) -> None:
         )
 
 
-def _tickets(part: Part, status: Document) -> None:
+def _tickets(part: NodePart, status: Document) -> None:
     waiting = count(status, "globalLock", "currentQueue", "total")
     part.measure(measures.QUEUE, waiting)
     pools: Any = at(status, "queues", "execution") or at(

@@ -16,7 +16,7 @@ from bson.datetime_ms import DatetimeMS
 
 from probed import Outcome, ProbeError
 from probes.mongo import measures
-from probes.mongo.part import Call, CommandError, Lost, Part, SendCommand, more
+from probes.mongo.part import Call, CommandError, Lost, NodePart, SendCommand, more
 from probes.mongo.reading import Document, count, documents, milliseconds, text
 from probes.mongo.reasons import MongoReason
 from probes.mongo.settings import SlowOperations
@@ -94,7 +94,12 @@ class SlowOps:
     """Looks at one database of one node."""
 
     def __init__(
-        self, part: Part, send: SendCommand, database: str, slow_s: float, bounds: SlowOperations
+        self,
+        part: NodePart,
+        send: SendCommand,
+        database: str,
+        slow_s: float,
+        bounds: SlowOperations,
     ) -> None:
         self._part = part
         self._send = send

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from probed import Outcome, ProbeError, Request, Url
+from probed import Outcome, ProbeError, Request, Url, judge_latency
 from probes.stripe.answers import items, read
 from probes.stripe.reasons import StripeReason
 from probes.stripe.settings import StripeSettings
@@ -20,13 +20,13 @@ async def reach(step: Step, settings: StripeSettings) -> None:
     """Ask without a key: Stripe's own 401 proves name, TLS and edge, and costs nobody anything."""
     url = Url(settings.api_base.rstrip("/") + "/v1/balance")
     answer = await step.fetch(Request(url, tls=settings.tls))
-    step.said = {"status": answer.status}
+    step.run.evidence = {"status": answer.status}
     read(answer)
     if answer.status != 401:
         message = f"Asked without a key, Stripe answers {answer.status}; 401 was expected."
         raise ProbeError(StripeReason.API_ERROR, message)
-    step.said = {}
-    step.judge_latency(answer.wait_s, settings.latency)
+    step.run.evidence = {}
+    judge_latency(step.run, answer.wait_s, settings.latency)
     step.judge_our_clock()
 
 
@@ -37,7 +37,7 @@ async def ping(step: Step, settings: StripeSettings, api: Api, memory: StepMemor
     else:
         data = await api.get("/v1/balance")
     judge_mode(step, settings, data)
-    step.judge_latency(api.wait_s, settings.latency)
+    judge_latency(step.run, api.wait_s, settings.latency)
     step.judge_our_clock()
 
 

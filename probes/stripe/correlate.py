@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
-from probed import Outcome
+from probed import Finding, Outcome
 from probes.stripe.memory import StepMemory
 from probes.stripe.reasons import StripeReason
-from probes.stripe.step import SKEW_DEGRADED, Noted
+from probes.stripe.step import SKEW_DEGRADED
 
 SKEW_FAILED = 240.0
 """Seconds that the endpoint's clock may be off; Stripe's libraries take signatures for 300 s."""
@@ -20,26 +19,26 @@ _ACCEPTS_OURS = (
 _BOTH = " Stripe's own deliveries fail too: the application holds a wrong secret."
 
 
-def judge(noted: Noted, memory: StepMemory) -> Noted:
+def judge(found: Finding, memory: StepMemory) -> Finding:
     """The finding in the light of what other steps have found."""
-    if noted.reason is StripeReason.EVENTS_UNDELIVERED:
+    if found.reason is StripeReason.EVENTS_UNDELIVERED:
         if memory.fact("webhook", "signed") == "accepted":
-            return replace(noted, message=noted.message + _ACCEPTS_OURS)
-    elif noted.reason is StripeReason.SECRET_MISMATCH:
+            return found._replace(message=found.message + _ACCEPTS_OURS)
+    elif found.reason is StripeReason.SECRET_MISMATCH:
         if _count(memory.fact("events", "undelivered")):
-            return replace(noted, message=noted.message + _BOTH)
+            return found._replace(message=found.message + _BOTH)
         delivered = memory.fact("webhook", "delivered")
         if delivered is not None and memory.fact("events", "undelivered") == 0:
             message = (
                 "The endpoint refused an event that was signed with our secret, but accepts Stripe's "
                 "own: our copy of the secret is old."
             )
-            evidence = {**noted.evidence, "delivered": delivered}
-            return Noted(Outcome.DEGRADED, StripeReason.SECRET_STALE, message, evidence)
-    return noted
+            evidence = {**found.evidence, "delivered": delivered}
+            return Finding(Outcome.DEGRADED, StripeReason.SECRET_STALE, message, evidence)
+    return found
 
 
-def clock(memory: StepMemory) -> Iterator[Noted]:
+def clock(memory: StepMemory) -> Iterator[Finding]:
     """Find a clock of the endpoint's to which signatures seem too old or too new. It is held against
     Stripe's, where that is known: ours may be the wrong one.
     """
@@ -58,7 +57,7 @@ def clock(memory: StepMemory) -> Iterator[Noted]:
                 f"The endpoint's clock is {abs(apart):.0f} s {where} {whose}: Stripe's libraries "
                 "take signatures for 300 s."
             )
-            yield Noted(level, StripeReason.SKEW, message, {})
+            yield Finding(level, StripeReason.SKEW, message, {})
             return
 
 

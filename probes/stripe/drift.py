@@ -40,9 +40,8 @@ async def comparison(step: Step, settings: StripeSettings, api: Api, memory: Ste
     )  # fmt: skip
     _judge_lag(step, drift, processed, newest.events[0] if newest.events else None)
     if processed.active is not None:
-        step.part("count")
-        await _judge_count(step, drift, api, processed.active)
-        step.part("")
+        with step.run.prefixed("count/"):
+            await _judge_count(step, drift, api, processed.active)
 
 
 async def _processed(step: Step, drift: Drift) -> Processed | None:
@@ -51,18 +50,16 @@ async def _processed(step: Step, drift: Drift) -> Processed | None:
     """
     seconds = HALF * step.run.remaining()
     found: Processed | Fault | None = None
-    step.part("app")
-    with anyio.move_on_after(seconds):
-        found = await step.recorder.guard(sources.reader(drift.source, step, seconds))
-    step.part("")
+    with step.run.prefixed("app/"), anyio.move_on_after(seconds):
+        found = await step.run.guard(sources.reader(drift.source, step, seconds))
     if isinstance(found, Processed):
         return found
-    why, evidence = "It does not answer in time.", dict(step.said)
-    phase = step.recorder.failed_phase
+    why, evidence = "It does not answer in time.", dict(step.run.evidence)
+    phase = step.run.failed_phase
     if phase is not None:
         evidence["phase"] = phase.name
     if found is None:
-        step.recorder.blame(StripeReason.SYNC_UNKNOWN)
+        step.run.blame(StripeReason.SYNC_UNKNOWN)
     else:
         why = found.message
         evidence["reason"] = found.reason.value

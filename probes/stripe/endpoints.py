@@ -33,9 +33,8 @@ async def registration(step: Step, settings: StripeSettings, api: Api, memory: S
     url = str(settings.webhook.known_as)
     ours = [each for each in found if _url(each) == url]
     if not ours:
-        step.part("destinations")
-        more = await _destinations(api)
-        step.part("")
+        with step.run.prefixed("destinations/"):
+            more = await _destinations(api)
         found += more
         ours = [each for each in more if _url(each) == url]
     enabled = [each for each in ours if each.get("status") == "enabled"]

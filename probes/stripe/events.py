@@ -72,8 +72,8 @@ async def listed(
     found: dict[str, Event] = {}
     more, after = True, dict[str, str]()
     for page in range(1, pages + 1):
-        step.part("/".join(filter(None, (part, str(page) if page > 1 else ""))))
-        data = await api.get(PATH, limit=limit, created=created, **parameters, **after)
+        with step.run.prefixed(f"{part}/" * bool(part) + f"{page}/" * (page > 1)):
+            data = await api.get(PATH, limit=limit, created=created, **parameters, **after)
         judge_mode(step, settings, data)
         before = len(found)
         found |= {event.id: event for event in _read(data) if event.created <= until}
@@ -81,7 +81,6 @@ async def listed(
         if not more or len(found) == before:
             break
         after = {"starting_after": list(found)[-1]}
-    step.part("")
     return Listed(tuple(sorted(found.values(), key=_created, reverse=True)), more)
 
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from probed import Fault, Outcome
+from probed import Fault, Finding, Outcome
 from probes.stripe.reasons import BY_VALUE, OF_THE_KEY
-from probes.stripe.step import Noted, Step
+from probes.stripe.step import Step
 
 SLACK = 0.05
 """The part of its cadence that a step may be run too early: ticks are not exact."""
@@ -25,7 +25,7 @@ class Last:
     """
 
     at: float
-    found: list[Noted] = field(default_factory=list)
+    found: list[Finding] = field(default_factory=list)
     measured: list[tuple[str, float, dict[str, str]]] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
     again: bool = False
@@ -33,7 +33,7 @@ class Last:
 
     @property
     def failing(self) -> bool:
-        return any(noted.level is Outcome.FAILED for noted in self.found)
+        return any(each.level is Outcome.FAILED for each in self.found)
 
 
 class StepMemory:
@@ -71,7 +71,7 @@ class StepMemory:
         fault = step.fault
         self.steps[step.name] = Last(
             step.now,
-            step.found[:FINDING_LIMIT],
+            step.run.findings[:FINDING_LIMIT],
             step.measured,
             # Of a step that did not come to its end, what was known counts still.
             step.facts if fault is None or before is None else {**before.facts, **step.facts},
@@ -116,7 +116,7 @@ def _says_nothing(fault: Fault) -> bool:
 def _write(last: Last) -> dict[str, Any]:
     return {
         "at": last.at,
-        "found": [[n.level.value, n.reason.value, n.message, n.evidence] for n in last.found],
+        "found": [[n.level.value, str(n.reason), n.message, dict(n.evidence)] for n in last.found],
         "measured": [list(each) for each in last.measured],
         "facts": last.facts,
         "again": last.again,
@@ -129,7 +129,7 @@ def _read(document: Any) -> Last | None:
         return Last(
             float(document["at"]),
             [
-                Noted(Outcome(level), BY_VALUE[reason], str(message), dict(evidence))
+                Finding(Outcome(level), BY_VALUE[reason], str(message), dict(evidence))
                 for level, reason, message, evidence in document["found"]
             ],
             [(str(name), float(value), dict(given)) for name, value, given in document["measured"]],

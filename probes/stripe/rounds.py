@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import anyio
 from anyio import to_thread
 
-from probed import Certificate, Fault, Outcome, Reasons, Run
+from probed import Fault, Finding, Outcome, Reasons, Run, record_fault
 from probes.stripe import correlate
 from probes.stripe.api import ping, reach
 from probes.stripe.drift import comparison
 from probes.stripe.endpoints import registration
 from probes.stripe.events import deliveries, newest_delivered
 from probes.stripe.memory import Last, StepMemory
-from probes.stripe.reasons import OF_THE_KEY, StripeReason
+from probes.stripe.reasons import BY_VALUE, OF_THE_KEY, StripeReason
 from probes.stripe.settings import StripeSettings
-from probes.stripe.step import Noted, Step
+from probes.stripe.step import Step
 from probes.stripe.webhook import verification
 
 if TYPE_CHECKING:
@@ -57,7 +57,6 @@ class Round:
         self._memory = StepMemory(run.memory, settings.fingerprint, run.clock.time())
         self._asked: set[str] = set()
         self._reads = 0
-        self._certificates: list[Certificate] = []
 
     async def go(self) -> None:
         memory = self._memory
@@ -107,11 +106,14 @@ class Round:
 
     async def _guarded(self, name: str, work: Work) -> Step:
         step = Step(name, self._run)
-        fault = await step.recorder.guard(partial(work, step, self._settings))
+        fault = await step.run.guard(partial(work, step, self._settings))
         if isinstance(fault, Fault):
-            step.blame(fault)
-        if step.recorder.certificate is not None:
-            self._certificates.append(step.recorder.certificate)
+            step.fault = fault
+            record_fault(step.run, fault)
+        self._run.join({name: step.run}, findings=False)
+        self._run.facts.update(
+            {key: fact for key, fact in step.run.facts.items() if key.startswith("stripe.")}
+        )
         return step
 
     async def _whose_secret(self) -> None:
@@ -140,17 +142,16 @@ class Round:
             run.measure("probed.stripe.step.age", age, {"step": name})
             for measure, value, attributes in last.measured:
                 measured.setdefault((measure, *attributes.values()), (measure, value, attributes))
-            for noted in self._found(name, last):
-                key = noted.level, noted.reason, noted.message
+            for found in self._found(name, last):
+                key = found.level, BY_VALUE[found.reason], found.message
                 if key in told:  # one cause, which several steps have found
                     told[key]["step"] += f", {name}"
                 else:
-                    told[key] = {**noted.evidence, "step": name, **self._age(name, last)}
+                    told[key] = {**found.evidence, "step": name, **self._age(name, last)}
         for each in measured.values():
             run.measure(*each)
         for (level, reason, message), evidence in told.items():
             run.find(level, reason, message, evidence=evidence)
-        run.certificate = min(self._certificates, key=_end, default=None)
 
     def _results(self) -> Iterator[tuple[str, Last]]:
         for name in self._settings.cadences:
@@ -158,9 +159,9 @@ class Round:
             if last is not None:
                 yield name, last
 
-    def _found(self, name: str, last: Last) -> Iterator[Noted]:
-        for noted in last.found:
-            yield correlate.judge(noted, self._memory)
+    def _found(self, name: str, last: Last) -> Iterator[Finding]:
+        for found in last.found:
+            yield correlate.judge(found, self._memory)
         if name == "webhook":
             yield from correlate.clock(self._memory)
 
@@ -173,10 +174,6 @@ class Round:
 def _none_undelivered(memory: StepMemory) -> bool:
     events = memory.steps.get("events")
     return events is not None and events.learned and events.facts.get("undelivered") == 0
-
-
-def _end(certificate: Certificate) -> float:
-    return certificate.not_after
 
 
 async def run_round(settings: StripeSettings, run: Run) -> None:

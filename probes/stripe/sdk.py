@@ -90,7 +90,7 @@ class Api:
     async def get(self, path: str, **parameters: Any) -> dict[str, Any]:
         """The answer, as far as it is used. Raises OSError, ssl.SSLError or ProbeError."""
         step = self._step
-        step.said = {}
+        step.run.evidence = {}
         try:
             answered = await self._sdk.raw_request_async("get", path, **parameters)
         except stripe.StripeError as error:
@@ -98,7 +98,7 @@ class Api:
         finally:
             if self._client.answer.status:
                 self.reads += 1
-        step.said = _shown(self._client.answer)
+        step.run.evidence = _shown(self._client.answer)
         data = answered.data
         assert isinstance(data, dict)
         return data
@@ -113,9 +113,9 @@ class Api:
         # The SDK's frames hold the error that holds them: garbage that only a search would find.
         traceback.clear_frames(error.__traceback__)
         answer, code = self._client.answer, _code(error)
-        self._step.said = {"status": answer.status, **_shown(answer)}
+        self._step.run.evidence = {"status": answer.status, **_shown(answer)}
         if code:
-            self._step.said["code"] = code
+            self._step.run.evidence["code"] = code
         level, reason, message = self._row(error, answer.status, code)
         return ProbeError(reason, message, level=level)
 
@@ -130,16 +130,16 @@ class Api:
         if isinstance(error, stripe.PermissionError):
             found = _PERMISSION.search(error.user_message or "")
             lacking = found[0] if found else "that Stripe does not name"
-            step.said["permission"] = lacking
+            step.run.evidence["permission"] = lacking
             message = f"For the step {step.name} the restricted key lacks the permission {lacking}."
             return Outcome.UNKNOWN, StripeReason.PERMISSION_MISSING, message
         if isinstance(error, stripe.RateLimitError):
-            why = step.said.get("stripe-rate-limited-reason")
+            why = step.run.evidence.get("stripe-rate-limited-reason")
             if code == "lock_timeout" and why is None:
                 return Outcome.UNKNOWN, StripeReason.LOCKED, None
             if why == "global-rate":
                 message = "Stripe limits the whole account: the application's requests fail too."
-                step.find(Outcome.DEGRADED, StripeReason.RATE_LIMITED, message, step.said)
+                step.find(Outcome.DEGRADED, StripeReason.RATE_LIMITED, message, step.run.evidence)
             return Outcome.UNKNOWN, StripeReason.RATE_LIMITED, None
         if isinstance(error, stripe.InvalidRequestError):
             return Outcome.UNKNOWN, StripeReason.REQUEST_REJECTED, None
@@ -154,5 +154,5 @@ def _code(error: stripe.StripeError) -> str:
     return code if isinstance(code, str) and _CODE.match(code) else ""
 
 
-def _shown(answer: Response) -> dict[str, str]:
+def _shown(answer: Response) -> dict[str, Any]:
     return {key: value[:128] for key in _SHOWN if (value := answer.header(key)) is not None}

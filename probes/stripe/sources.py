@@ -56,7 +56,7 @@ def reader(source: Source, step: Step, seconds: float) -> Callable[[], Awaitable
 
 async def _over_http(source: HttpSource, step: Step) -> Processed:
     answer = await step.fetch(Request(source.url, headers=source.headers, tls=source.tls))
-    step.said = {"status": answer.status}
+    step.run.evidence = {"status": answer.status}
     if answer.status != 200:
         raise ProbeError(Reason.HTTP_STATUS, f"The application answers {answer.status}.")
     try:
@@ -84,7 +84,7 @@ async def _in_database(source: MongoSource | SqlSource, step: Step, patience: fl
         query = partial(_query_mongo, source, patience)
     else:
         query = partial(_query_sql, source, patience)
-    with step.recorder.phase("query"):
+    with step.run.phase("query"):
         return await to_thread.run_sync(query, abandon_on_cancel=True, limiter=CONNECTIONS)
 
 

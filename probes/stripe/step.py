@@ -1,59 +1,40 @@
-"""One step of a run: what it asks, and what it finds."""
+"""One step of a run, and what it finds."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from probed import Fault, Latency, Outcome, Reasons, Request, Response, Run, judge_latency
-from probes.stripe.reasons import BY_VALUE, StripeReason
+from probed import Fault, Outcome, Reasons, Request, Response, Run
+from probes.stripe.reasons import StripeReason
 
 BODY_LIMIT = 1 << 20
 SKEW_DEGRADED = 60.0
 """Seconds that a clock may be off; signatures are good for 300 s."""
 
 
-@dataclass(frozen=True, slots=True)
-class Noted:
-    """A finding, as it is kept until the step is run again."""
-
-    level: Outcome
-    reason: Reasons
-    message: str
-    evidence: Mapping[str, Any]
-
-
 class Step:
-    """What a step writes to. Findings and measures reach the run when all steps have ended.
+    """One step, a part of the run: `run` holds its findings, which reach the whole run when all steps
+    have ended.
 
-    `facts` are numbers and texts that are kept for other steps and later runs; `said` is evidence
-    for the fault that ends the step, should one. `skew` is how many seconds the clock of whom was
-    asked last is ahead of ours, to the second.
+    `facts` are numbers and texts that are saved for other steps and later runs. `skew` is how many
+    seconds the clock of the peer of the last request is ahead of ours, to the second.
     """
 
     def __init__(self, name: str, run: Run) -> None:
         self.name = name
-        self.run = run
-        self.recorder = run.part(name)
+        self.run = run.part(name)
         self.now = run.clock.time()
-        self.found: list[Noted] = []
         self.measured: list[tuple[str, float, dict[str, str]]] = []
         self.facts: dict[str, Any] = {}
-        self.said: dict[str, Any] = {}
         self.fault: Fault | None = None
         self.skew: float | None = None
-        self._prefix = self.recorder.prefix
-
-    def part(self, name: str) -> None:
-        """Phases from here on are those of a part, such as `webhook/signed/connect`."""
-        self.recorder.prefix = f"{self._prefix}{name}/" if name else self._prefix
 
     async def fetch(self, request: Request, *, body_limit: int = BODY_LIMIT) -> Response:
-        """Ask on a fresh connection. Raises what `Run.fetch` does."""
-        answer = await self.recorder.fetch(request, body_limit=body_limit)
-        last = self.recorder.phases[-1]
+        """Send a request on a fresh connection. Raises what `Run.fetch` does."""
+        answer = await self.run.fetch(request, body_limit=body_limit)
+        last = self.run.phases[-1]
         received = last.duration if last.name.endswith("/receive") else 0.0
         self.skew = _skew(answer, self.run.clock.time() - received - answer.wait_s / 2)
         return answer
@@ -65,23 +46,13 @@ class Step:
         message: str | None = None,
         evidence: Mapping[str, Any] | None = None,
     ) -> None:
-        """Find something. Foreign text is cleaned here, before it is remembered."""
-        clean = self.run.clean
-        text = reason.sentence if message is None else clean(message)
-        cleaned = {name: _clean(value, clean) for name, value in (evidence or {}).items()}
-        self.found.append(Noted(level, reason, text, cleaned))
+        """Record a finding, which is saved until the step is run again."""
+        self.run.find(level, reason, message, evidence=evidence)
 
     def measure(self, name: str, value: float, **attributes: str) -> None:
         """Measure a gauge, the last value counting: it is repeated until the step is run again."""
         others = [each for each in self.measured if (each[0], each[2]) != (name, attributes)]
         self.measured = [*others, (name, value, attributes)]
-
-    def judge_latency(self, seconds: float, bounds: Latency) -> None:
-        """Find an answer that took longer to begin than `bounds` says."""
-        part = self.run.part()
-        judge_latency(part, seconds, bounds)
-        for found in part.findings:
-            self.find(found.level, BY_VALUE[found.reason], found.message)
 
     def judge_our_clock(self) -> None:
         """Measure how far Stripe's clock is ahead of ours, and find it where that is too far."""
@@ -92,17 +63,6 @@ class Step:
         if abs(self.skew) > SKEW_DEGRADED:
             message = f"Stripe's clock and this machine's are {abs(self.skew):.0f} s apart."
             self.find(Outcome.DEGRADED, StripeReason.CLOCK_SKEW, message)
-
-    def blame(self, fault: Fault) -> None:
-        """Find why the step could not be ended."""
-        self.fault = fault
-        self.find(fault.level, fault.reason, fault.message, {**self.said, **fault.evidence})
-
-
-def _clean(value: Any, clean: Callable[[str], str]) -> Any:
-    if isinstance(value, list | tuple):
-        return [_clean(item, clean) for item in value[:10]]
-    return value if isinstance(value, int | float | None) else clean(str(value))
 
 
 def _skew(answer: Response, at: float) -> float | None:

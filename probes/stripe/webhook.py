@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import anyio
 
-from probed import Outcome, Reason, Reasons, Request, Response
+from probed import Outcome, Reason, Reasons, Request, Response, judge_latency
 from probes.stripe.reasons import StripeReason
 from probes.stripe.settings import StripeSettings, Webhook
 from probes.stripe.step import Step
@@ -100,7 +100,6 @@ async def _post(
     step: Step, settings: StripeSettings, webhook: Webhook, part: str, secret: str
 ) -> Response | None:
     """The answer to an event; None, and a finding, where none comes in time."""
-    step.part(part)
     at = int(step.run.clock.time())
     body = synthetic(webhook.url, live=settings.mode == "live", at=at)
     headers = {
@@ -109,12 +108,11 @@ async def _post(
     }
     request = Request(webhook.url, method="POST", headers=headers, body=body, tls=webhook.tls)
     answer: Response | None = None
-    with anyio.move_on_after(webhook.timeout) as scope:
+    with step.run.prefixed(f"{part}/"), anyio.move_on_after(webhook.timeout) as scope:
         answer = await step.fetch(request, body_limit=BODY_LIMIT)
-    step.part("")
     if scope.cancelled_caught or answer is None:
-        phase = step.recorder.failed_phase
-        step.recorder.blame(StripeReason.SLOW)
+        phase = step.run.failed_phase
+        step.run.blame(StripeReason.SLOW)
         message = (
             f"The endpoint took longer than {webhook.timeout:g} s to answer: Stripe gives up around "
             "30 s, and tries again."
@@ -126,7 +124,7 @@ async def _post(
     if step.skew is not None:
         step.facts["skew"] = step.skew
         step.measure("probed.clock.skew", step.skew, server="webhook")
-    step.judge_latency(answer.wait_s, settings.latency)
+    judge_latency(step.run, answer.wait_s, settings.latency)
     return answer
 
 

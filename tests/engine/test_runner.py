@@ -108,6 +108,19 @@ async def test_what_nobody_foresaw_is_internal_unknown_and_shows_no_text_of_the_
     assert "canary" not in repr(result)
 
 
+async def test_of_an_unforeseen_error_in_a_task_the_error_itself_is_named() -> None:
+    async def script(run: Run) -> None:
+        async def part() -> None:
+            raise ZeroDivisionError
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(part)
+
+    result = await once(script)
+    assert result.worst is not None
+    assert "ZeroDivisionError at test_runner.py:" in result.worst.message
+
+
 async def test_the_deadline_ends_the_run_and_names_the_phase() -> None:
     async def script(run: Run) -> None:
         with run.phase("wait"):
@@ -120,6 +133,19 @@ async def test_the_deadline_ends_the_run_and_names_the_phase() -> None:
     assert "(0.05 s)" in result.worst.message
     assert 0.05 <= result.duration_s < 0.35
     assert result.phases[0].error == "timeout.wait"
+
+
+async def test_the_phase_of_a_part_that_the_deadline_cuts_off_is_named_too() -> None:
+    async def script(run: Run) -> None:
+        part = run.part("node/a")
+        with part.phase("tls"):
+            await anyio.sleep_forever()
+
+    result = await once(script, timeout=0.05)
+    assert result.worst is not None
+    assert result.worst.reason == Reason.TIMEOUT_TLS
+    assert result.worst.evidence["phase"] == "node/a/tls"
+    assert [(p.name, p.error) for p in result.phases] == [("node/a/tls", "timeout.tls")]
 
 
 async def test_what_had_gone_wrong_already_is_the_reason_when_the_deadline_passes() -> None:
