@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import TracebackType
@@ -38,6 +38,12 @@ def describe(certificate: Certificate) -> dict[str, Scalar]:
         "certificate.not_before": utc(certificate.not_before),
         "certificate.not_after": utc(certificate.not_after),
     }
+
+
+def earliest(certificates: Iterable[Certificate | None]) -> Certificate | None:
+    """Return the certificate that expires first; None without any."""
+    seen = [each for each in certificates if each is not None]
+    return min(seen, key=lambda each: each.not_after, default=None)
 
 
 def utc(seconds: float) -> str:

@@ -12,7 +12,7 @@ from probed.http.message import Request, Response
 from probed.http.roundtrip import fetch
 from probed.net import AddressFamily, Network
 from probed.reasons import ProbeError, Reason
-from probed.record import Certificate, Recorder
+from probed.record import Recorder, earliest
 
 REDIRECT_LIMIT = 10
 LOCATION_LIMIT = 8192
@@ -60,8 +60,8 @@ async def follow(
                 recorder, network, request, hop,
                 extra=extra, body_limit=body_limit, family=family, unread=leads_on,
             )  # fmt: skip
-            recorder.certificate = first_to_expire = _first_to_expire(
-                first_to_expire, recorder.certificate
+            recorder.certificate = first_to_expire = earliest(
+                (first_to_expire, recorder.certificate)
             )
             location = answer.header("location")
             if location is None or not leads_on(answer.status):
@@ -96,12 +96,6 @@ async def _hop(
         if hop and error.reason is Reason.CONNECT_DENIED:
             raise _refused(request.url, "its address is on the deny list") from None
         raise
-
-
-def _first_to_expire(one: Certificate | None, other: Certificate | None) -> Certificate | None:
-    if one is None or other is None:
-        return one or other
-    return one if one.not_after < other.not_after else other
 
 
 def _next(request: Request, status: int, location: str, seen: set[str]) -> Request:

@@ -17,7 +17,7 @@ from probed.model import Evidence, Finding, Measure, Measurement, MetricType, Ou
 from probed.net import AddressFamily, Network, Stream
 from probed.net.pool import ConnectionPool
 from probed.reasons import Reasons
-from probed.record import Certificate, Recorder
+from probed.record import Recorder, earliest
 from probed.text.redact import Redactor
 
 T = TypeVar("T")
@@ -312,12 +312,6 @@ def record_fault(run: Run, fault: Fault, *, first: bool = False) -> None:
     if not fault.recorded:
         found = Finding(fault.level, fault.reason, run.clean(fault.message), fault.evidence)
         run.findings.insert(0 if first else len(run.findings), found)
-
-
-def earliest(certificates: Iterable[Certificate | None]) -> Certificate | None:
-    """Return the certificate that expires first; None without any."""
-    seen = [each for each in certificates if each is not None]
-    return min(seen, key=lambda each: each.not_after, default=None)
 
 
 def _works(part: Run) -> bool:

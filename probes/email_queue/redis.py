@@ -22,10 +22,10 @@ async def read_redis(run: Run, source: Redis, tally: Tally) -> None:
             if source.password is not None:
                 with run.phase("auth"):
                     user = [] if source.username is None else [source.username.text]
-                    await resp.ask("AUTH", *user, source.password.get_secret_value())
+                    await resp.command("AUTH", *user, source.password.get_secret_value())
             with run.phase("query"):
                 if source.database:
-                    await resp.ask("SELECT", str(source.database))
+                    await resp.command("SELECT", str(source.database))
                 for key in source.keys:
                     await _read(resp, key, tally)
         except RespError as error:
@@ -38,17 +38,17 @@ async def read_redis(run: Run, source: Redis, tally: Tally) -> None:
 async def _read(resp: Resp, key: RedisKey, tally: Tally) -> None:
     since: float | None = None
     if key.type == "list":
-        depth = await resp.ask("LLEN", key.key)
+        depth = await resp.command("LLEN", key.key)
         if key.time is not None and depth:
-            item = await resp.ask("LINDEX", key.key, "-1" if key.oldest == "last" else "0")
+            item = await resp.command("LINDEX", key.key, "-1" if key.oldest == "last" else "0")
             since = _time_in(item, key.time)
     elif key.type == "zset":
-        depth = await resp.ask("ZCARD", key.key)
-        found = await resp.ask("ZRANGE", key.key, "0", "0", "WITHSCORES")
+        depth = await resp.command("ZCARD", key.key)
+        found = await resp.command("ZRANGE", key.key, "0", "0", "WITHSCORES")
         since = _number(found[1]) if isinstance(found, list) and len(found) == 2 else None
     else:
-        depth = await resp.ask("XLEN", key.key)
-        found = await resp.ask("XRANGE", key.key, "-", "+", "COUNT", "1")
+        depth = await resp.command("XLEN", key.key)
+        found = await resp.command("XRANGE", key.key, "-", "+", "COUNT", "1")
         since = _of_stream(found)
     if isinstance(depth, int):
         tally.lot(key.name or key.key, depth, None if since is None else tally.now - since)

@@ -36,7 +36,7 @@ class Resp:
         self._stream = stream
         self._held = b""
 
-    async def ask(self, *words: str | bytes) -> Value:
+    async def command(self, *words: str | bytes) -> Value:
         """Raises RespError, ProbeError or OSError."""
         parts = [word.encode() if isinstance(word, str) else word for word in words]
         sent = b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)

@@ -34,7 +34,7 @@ class Server:
 
     async def do(self, *words: str, password: str = "") -> Value:
         async with self._conversation(password) as resp:
-            return await resp.ask(*words)
+            return await resp.command(*words)
 
     @asynccontextmanager
     async def _conversation(self, password: str) -> AsyncIterator[Resp]:
@@ -46,7 +46,7 @@ class Server:
         try:
             resp = Resp(stream)
             if password:
-                await resp.ask("AUTH", password)
+                await resp.command("AUTH", password)
             yield resp
         finally:
             stream.close()
