@@ -1,1 +1,1 @@
-"""What probed costs, beside what others cost, measured side by side in one run: `make bench`."""
+"""Benchmarks: the cost of probed and of comparable programs, side by side in one run (`make bench`)."""

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measure, print the table, write JSON."""
+"""`python -m benchmarks`: run the benchmarks, print the table, write JSON."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ ALL = {
 
 
 def main() -> int:
-    """0 where all was measured, 1 where something was not: a program is missing, or went wrong."""
+    """Return 0, or 1 if a benchmark failed or a program is missing."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="short rounds: to see that it works")
+    parser.add_argument("--quick", action="store_true", help="short rounds, to test the benchmarks")
     parser.add_argument("--only", choices=ALL, action="append", help="may be repeated")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     arguments = parser.parse_args()

@@ -1,4 +1,4 @@
-"""From nothing to the result of one check: processor time of a process, imports included."""
+"""Cold start: CPU time of a process from its start to the result of one check."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BASE = (sys.executable, "-c", "import httpx2, pydantic")
 
 
 def cold(folder: Path, *, quick: bool) -> list[Figure]:
-    """`probed check` of one HTTP check, beside importing the two libraries that all would need."""
+    """Measure `probed check` of one HTTP check, and the import of the two libraries it needs."""
     with nginx(folder) as (url, _, _):
         config = folder / "cold.yaml"
         config.write_text(f"checks: [{{name: web, probe: gateway, url: '{url}'}}]\n")
@@ -29,7 +29,7 @@ def cold(folder: Path, *, quick: bool) -> list[Figure]:
 
 
 def _cost(*command: str) -> float:
-    """Milliseconds of processor time."""
+    """Return milliseconds of CPU time."""
     kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=kept)

@@ -1,7 +1,7 @@
 """Peers of the soak: `python -m benchmarks.flaky SEED` prints its HTTP port and its TCP ports.
 
-One peer in a hundred is flaky: by turns of some seconds it is well, or fails in a way of its own. A
-peer of HTTP is a path, `/17`; of TCP a port. The first of each is flaky, the others never fail.
+One peer in a hundred is flaky: for some seconds each, it works or fails in one of several ways. An HTTP
+peer is a path, `/17`; a TCP peer is a port. The first of each is flaky, the others never fail.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from contextlib import suppress
 
 PORTS = 100
 TURN = 7.0
-"""Seconds for which a flaky peer stays as it is."""
+"""Seconds between two changes of a flaky peer."""
 WAYS = ("well", "reset", "stall", "garbage", "late", "error")
 _OK = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 18\r\n\r\n{"status": "pass"}'
 _ERROR = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"
@@ -26,7 +26,7 @@ def is_flaky(peer: int) -> bool:
 
 
 class Peers:
-    """Answers as each peer does now."""
+    """Protocol that answers like each peer does now."""
 
     def __init__(self, seed: str) -> None:
         self._seed = seed
@@ -38,7 +38,7 @@ class Peers:
         return random.Random(f"{self._seed} {peer} {turn}").choice(WAYS)  # no secret
 
     async def _misbehave(self, writer: asyncio.StreamWriter, way: str) -> bool:
-        """Fail in that way; False where the answer is still to be given."""
+        """Fail in this way. Return False if the answer must still be sent."""
         if way == "reset":
             writer.transport.abort()
         elif way == "garbage":

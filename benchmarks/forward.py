@@ -1,7 +1,7 @@
-"""Many addresses of one server: `python -m benchmarks.forward PORT COUNT [BACKEND]`.
+"""Forwarder that gives one server many addresses: `python -m benchmarks.forward PORT COUNT [BACKEND]`.
 
-It listens at 127.0.0.1 to 127.0.0.COUNT and passes everything on to 127.0.0.1:BACKEND; without a
-BACKEND it accepts and never answers.
+It listens on 127.0.0.1 to 127.0.0.COUNT and forwards to 127.0.0.1:BACKEND; without a BACKEND it
+accepts and never answers.
 """
 
 from __future__ import annotations

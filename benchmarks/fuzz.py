@@ -1,4 +1,4 @@
-"""`python -m benchmarks.fuzz --minutes 5`: the tests of tests/fuzz on new examples until time is up."""
+"""`python -m benchmarks.fuzz --minutes 5`: run the tests of tests/fuzz on new examples for some minutes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import time
 
 
 def main() -> int:
-    """0 where nothing was found; else what pytest says, which prints how to have it again."""
+    """Return 0, or pytest's exit code for a failure; pytest prints how to reproduce it."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fuzz", description=__doc__)
     parser.add_argument("--minutes", type=float, default=5.0)
     ends = time.monotonic() + parser.parse_args().minutes * 60

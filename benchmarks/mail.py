@@ -1,4 +1,4 @@
-"""Mail relays: processor time of a STARTTLS conversation, and how soon a refusal is told, beside
+"""Mail relays: CPU time of a STARTTLS conversation, and the time until a rejection is reported, beside
 blackbox_exporter and check_smtp.
 """
 
@@ -55,7 +55,7 @@ _CHECK = """{{name: {name}, probe: smtp, helo: probe.test, tls: {{ca: '{ca}'}},
 
 
 def mail(folder: Path, *, quick: bool) -> list[Figure]:
-    """The whole conversation each time: greeting, EHLO, STARTTLS, a full handshake, EHLO, QUIT."""
+    """Measure whole conversations: greeting, EHLO, STARTTLS, a full handshake, EHLO, QUIT."""
     rounds, seconds = (1, 1.5) if quick else (5, 6.0)
     starttls, banner, status, port = (free_port() for _ in range(4))
     authority = Authority()
@@ -99,7 +99,7 @@ def mail(folder: Path, *, quick: bool) -> list[Figure]:
 
 
 def _refusal(folder: Path, banner: int, port: int, *, quick: bool) -> Figure:
-    """How long until a 554 is told: of a run of ours, of a probe, of a command."""
+    """Measure the time until a 554 greeting is reported by probed, blackbox_exporter and check_smtp."""
     path = folder / "banner.yaml"
     path.write_text(
         "checks:\n- "

@@ -1,6 +1,6 @@
-"""MongoDB: what a round costs, a healthy node beside 50 silent ones, and what 100 idle targets take.
+"""MongoDB: the cost of a round, of a healthy node beside 50 silent ones, and of 100 idle targets.
 
-The server is SecantusDB, in a process of its own, behind as many addresses as there are nodes.
+The server is SecantusDB, in a separate process, with one address for each node.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SILENT = 50
 
 
 def mongo(folder: Path, *, quick: bool) -> list[Figure]:
-    """Connections are kept, as they are from the second run on."""
+    """Measure rounds on reused connections, as from the second run on."""
     seconds = 2.0 if quick else 20.0
     with _server(folder) as backend, sink(folder) as collector, ExitStack() as stack:
         port, hole = (
@@ -51,7 +51,7 @@ def mongo(folder: Path, *, quick: bool) -> list[Figure]:
 
 
 def _round(folder: Path, collector: str, port: int, seconds: float) -> Figure:
-    """At 200 rounds a second: near what can be done, as where many nodes are asked."""
+    """Measure 200 rounds per second, close to saturation."""
     config = f"defaults: {{interval: 500ms, timeout: 500ms, confirm: 0}}\nchecks:\n{_checks(port)}"
     with daemon(config, folder, collector) as found:
         until(partial(_has_run, found, 10 * NODES), "all have run")
@@ -85,7 +85,7 @@ def _beside(folder: Path, collector: str, port: int, hole: int, seconds: float) 
 
 
 def _idle(folder: Path, collector: str, port: int, seconds: float) -> Iterator[Figure]:
-    """All have run and none is due: what it is over as many checks of one node is the other nodes'."""
+    """Measure idle targets, minus the same number of checks of one node."""
     taken = []
     for nodes in (1, NODES):
         config = f"defaults: {{interval: 1h, timeout: 5s}}\nchecks:\n{_checks(port, nodes)}"

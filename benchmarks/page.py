@@ -1,4 +1,4 @@
-"""The status page of 2,000 checks: what showing it costs, and what leaving it open does."""
+"""Status page with 2,000 checks: the cost of rendering it and of leaving it open."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CHECKS = 2000
 
 
 def page(folder: Path, *, quick: bool) -> list[Figure]:
-    """In one process, then of a daemon at 30 s with a page open and without."""
+    """Measure rendering in one process, then a daemon with 30 s intervals, with and without an open page."""
     history = _history(3 if quick else RESULTS)
     rounds = 2 if quick else 7
     cold, steps = zip(*(_shown(Overview(history)) for _ in range(rounds)), strict=True)
@@ -73,7 +73,7 @@ def _used(pid: int, seconds: float) -> float:
 
 @contextmanager
 def _open_page(api: str) -> Iterator[list[bytes]]:
-    """As a browser holds one: what it is told."""
+    """Hold a page open like a browser, and read its events."""
     parts = urlsplit(api)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
     connection.request("GET", "/events")
@@ -121,7 +121,7 @@ def _history(runs: int) -> History:
 
 
 def _shown(overview: Overview) -> tuple[float, float]:
-    """Seconds of the whole page, and of the longest part between two of which probes go on."""
+    """Return the seconds for the whole page, and for its longest part without a yield to the event loop."""
     begun = last = time.perf_counter()
     size, longest = 0, 0.0
     for part in document("Checks", "", overview.body(Filter()), here="/", events="/events"):

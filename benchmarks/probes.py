@@ -1,4 +1,4 @@
-"""Processor time of one probe, beside blackbox_exporter's, on the same core and the same nginx."""
+"""CPU time of one probe, beside blackbox_exporter's, on the same core and with the same nginx."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ modules:
 
 
 def saturation(folder: Path, *, quick: bool) -> list[Figure]:
-    """With 50 in flight at any time, over HTTP and over HTTPS with a full handshake each."""
+    """Measure with 50 probes in flight, over HTTP, and over HTTPS with full handshakes."""
     rounds, seconds = (1, 1.5) if quick else (5, 6.0)
     figures = []
     kinds = (("HTTP", "500ms", (1.0, 0.6, 0.3)), ("HTTPS", "1s", (1.3, 1.1, 0.8)))
@@ -60,7 +60,7 @@ def saturation(folder: Path, *, quick: bool) -> list[Figure]:
 
 
 def paced(folder: Path, *, quick: bool) -> list[Figure]:
-    """At 100 probes a second, spread evenly: what waking up costs is in it."""
+    """Measure 100 probes per second, spread evenly, including the cost of waking up."""
     rounds, seconds = (1, 2.0) if quick else (3, 10.0)
     with _pair(folder, "HTTP", checks=10 * RATE, interval="10s") as (ours, theirs):
         pairs = [(ours.cost(seconds)[0], theirs.cost(seconds, rate=RATE)) for _ in range(rounds)]
@@ -69,7 +69,7 @@ def paced(folder: Path, *, quick: bool) -> list[Figure]:
 
 
 class Ours:
-    """The daemon; it is stopped while the other is measured."""
+    """Daemon under test; it is stopped while the other program is measured."""
 
     def __init__(self, found: Daemon, status: str) -> None:
         self._daemon = found
@@ -80,7 +80,7 @@ class Ours:
         os.kill(self._daemon.pid, signal.SIGSTOP)
 
     def cost(self, seconds: float) -> tuple[float, float]:
-        """Microseconds a run, and runs a second."""
+        """Return microseconds per run, and runs per second."""
         os.kill(self._daemon.pid, signal.SIGCONT)
         time.sleep(1.0)
         runs, used, begun = self._runs(), cpu(self._daemon.pid), time.monotonic()
@@ -93,12 +93,12 @@ class Ours:
         return used / runs * 1e6, runs / took
 
     def _runs(self) -> int:
-        """Requests that nginx has seen: to ask the daemon would disturb it."""
+        """Return the number of requests that nginx has served; asking the daemon would disturb it."""
         return int(fetch(self._status).split("requests")[1].split()[2])
 
 
 class Theirs:
-    """blackbox_exporter, asked over connections that are kept."""
+    """blackbox_exporter, requested over reused connections."""
 
     def __init__(self, pid: int, port: int, target: str) -> None:
         self._pid = pid
@@ -107,7 +107,7 @@ class Theirs:
         self._request = f"GET {query} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
 
     def cost(self, seconds: float, rate: float | None = None) -> float:
-        """Microseconds a probe: with 50 in flight, or at that many a second."""
+        """Return microseconds per probe, with 50 in flight or at a fixed rate per second."""
         return asyncio.run(self._load(seconds, rate))
 
     async def _load(self, seconds: float, rate: float | None) -> float:

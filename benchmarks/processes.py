@@ -1,4 +1,4 @@
-"""Real programs: started, pinned to a core, measured by the kernel's own account, and ended."""
+"""Programs under test: started, pinned to a core, measured by the kernel's accounting, and ended."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from probed.testing.certificates import Authority
 PATIENCE = 30.0
 PROGRAMS = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 MEASURED, OTHER = 0, max(os.sched_getaffinity(0))
-"""What is measured has a core of its own; peers and load have another."""
+"""Cores: one for the program under test, another for peers and load."""
 
 
 class MissingError(Exception):
-    """A program that a measurement needs is not installed."""
+    """A program that a benchmark needs is not installed."""
 
 
 def program(name: str) -> str:
-    """Its path. Raises MissingError."""
+    """Return the path of a program. Raises MissingError."""
     found = shutil.which(name, path=PROGRAMS)
     if found is None:
         raise MissingError(f"needs {name}")
@@ -42,7 +42,7 @@ def free_port() -> int:
 
 
 def until(condition: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
-    """Wait for a program, which cannot be awaited. Raises TimeoutError."""
+    """Poll until the condition holds. Raises TimeoutError."""
     ends = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > ends:
@@ -51,7 +51,7 @@ def until(condition: Callable[[], bool], what: str, seconds: float = PATIENCE) -
 
 
 def fetch(url: str) -> str:
-    """The body; empty where nobody answers."""
+    """Return the body of a URL; empty if there is no answer."""
     try:
         with urllib.request.urlopen(url, timeout=10) as answer:  # our own address
             return str(answer.read().decode())
@@ -61,7 +61,7 @@ def fetch(url: str) -> str:
 
 @contextmanager
 def running(command: Sequence[str], core: int, log: Path, **env: str) -> Iterator[int]:
-    """Run a program on one core; its process id. It is gone at the end."""
+    """Run a program on one core and return its process id; kill it at the end."""
     with log.open("wb") as output:
         process = subprocess.Popen(  # programs of this machine
             command, stdout=output, stderr=output, env=os.environ | {"PROBED_CONTROL": ""} | env
@@ -80,7 +80,7 @@ def running(command: Sequence[str], core: int, log: Path, **env: str) -> Iterato
 
 
 def cpu(pid: int) -> float:
-    """Seconds of processor time that all threads have used: nanoseconds of schedstat (proc(5))."""
+    """Return seconds of CPU time of all threads, from the nanoseconds of schedstat (proc(5))."""
     total = 0
     for task in Path(f"/proc/{pid}/task").iterdir():
         try:
@@ -91,7 +91,7 @@ def cpu(pid: int) -> float:
 
 
 def memory(pid: int) -> float:
-    """Resident memory in MB."""
+    """Return resident memory in MB."""
     match = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     assert match is not None
     return int(match[1]) / 1000
@@ -117,7 +117,7 @@ http {{
 
 @contextmanager
 def nginx(folder: Path) -> Iterator[tuple[str, str, Path]]:
-    """Its plain URL, its TLS one, and the authority of its certificate."""
+    """Run nginx; return its plain URL, its TLS URL, and the authority of its certificate."""
     authority = Authority()
     folder.chmod(0o755)
     authority.issue("localhost", "127.0.0.1").files(folder)
@@ -137,7 +137,7 @@ def nginx(folder: Path) -> Iterator[tuple[str, str, Path]]:
 
 @contextmanager
 def sink(folder: Path) -> Iterator[str]:
-    """A collector that takes everything and keeps nothing; its URL."""
+    """Run a collector that accepts and discards everything; return its URL."""
     port = free_port()
     command = [sys.executable, "-m", "benchmarks.sink", str(port)]
     with running(command, OTHER, folder / "sink.log"):
@@ -145,7 +145,7 @@ def sink(folder: Path) -> Iterator[str]:
 
 
 class Daemon:
-    """`probed run`, exporting."""
+    """`probed run` with telemetry export."""
 
     def __init__(self, pid: int, url: str, api: str) -> None:
         self.pid = pid
@@ -156,7 +156,7 @@ class Daemon:
         return fetch(f"{self.url}/metrics")
 
     def total(self, name: str, labels: str = "") -> float:
-        """The sum of all series of that name with these labels."""
+        """Return the sum of all series of this name with these labels."""
         found = re.findall(
             rf"^{name}(?:{{[^}}]*{labels}[^}}]*}})? (\S+)$", self.metrics(), re.MULTILINE
         )
@@ -165,7 +165,7 @@ class Daemon:
 
 @contextmanager
 def daemon(config: str, folder: Path, collector: str) -> Iterator[Daemon]:
-    """Run it on the configuration; telemetry goes to the collector."""
+    """Run the daemon with a configuration; telemetry goes to the collector."""
     port, api = free_port(), free_port()
     path = folder / "bench.yaml"
     path.write_text(

@@ -1,5 +1,5 @@
-"""`python -m benchmarks.relay STARTTLS BANNER STATUS FOLDER`: a mail relay, one that refuses with a
-554, and a page that says how many conversations the first has had, as nginx's stub_status does.
+"""`python -m benchmarks.relay STARTTLS BANNER STATUS FOLDER`: a mail relay, one that rejects with a
+554, and a page with the number of conversations of the first, like nginx's stub_status.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The series board: taking a Result in, and giving 20,000 series out without a stop of the loop."""
+"""Series board: recording a Result, and rendering 20,000 series without blocking the event loop."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PHASES = ("resolve", "connect", "request", "wait", "receive", "parse")
 
 
 def series(folder: Path, *, quick: bool) -> list[Figure]:  # noqa: ARG001  # all have the same shape
-    """In one process, without a network."""
+    """Measure in one process, without network."""
     board, results = _board(300)
     per_check = _lines(board) / 300
     board, results = _board(round(SERIES / per_check))
@@ -44,9 +44,9 @@ def series(folder: Path, *, quick: bool) -> list[Figure]:  # noqa: ARG001  # all
     sent = statistics.median(exports) * 1000
     return [
         Figure(f"/metrics with {count} series, CPU", cost, "ms", 50, 15, 3),
-        Figure("longest stop of the loop by a scrape or an export of them", stop, "ms", 20, 5, 2,
+        Figure("longest block of the event loop by a scrape or an export of them", stop, "ms", 20, 5, 2,
                detail=f"OTLP: {sent:.0f} ms in all"),
-        Figure("taking one Result into the series board", _take(board, results), "us", 20, 5, 1.5),
+        Figure("recording one Result in the series board", _record(board, results), "us", 20, 5, 1.5),
     ]  # fmt: skip
 
 
@@ -90,7 +90,7 @@ def _lines(board: Board) -> int:
 
 
 def _steps(chunks: Iterable[bytes]) -> tuple[float, float]:
-    """Seconds of all steps, and of the longest: between two of them the loop goes on."""
+    """Return the seconds of all steps, and of the longest; the event loop runs between steps."""
     longest, begun = 0.0, time.perf_counter()
     last = begun
     for _ in chunks:
@@ -99,8 +99,8 @@ def _steps(chunks: Iterable[bytes]) -> tuple[float, float]:
     return time.perf_counter() - begun, max(longest, time.perf_counter() - last)
 
 
-def _take(board: Board, results: list[Result]) -> float:
-    """Microseconds, the best of several rounds: this is the cost of code, not of the machine."""
+def _record(board: Board, results: list[Result]) -> float:
+    """Return microseconds in the best of several rounds: the cost of the code, not of the machine."""
 
     def once(take: Callable[[Result], None]) -> float:
         begun = time.process_time()

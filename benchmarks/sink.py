@@ -1,4 +1,4 @@
-"""A collector that answers 200 to every request and keeps nothing: `python -m benchmarks.sink PORT`."""
+"""Collector that answers every request with 200 and discards it: `python -m benchmarks.sink PORT`."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""`python -m benchmarks.soak --minutes 5 --checks 5000`: a daemon for a while, watched.
+"""`python -m benchmarks.soak --minutes 5 --checks 5000`: run a daemon and watch its resources.
 
-One peer in a hundred fails by turns, the configuration changes and is reloaded each minute, telemetry
-is exported and scraped. Memory, open files, threads and tasks must stay flat, no check of a peer that
-is well may ever have failed, no reload may be refused, and the end must be clean. Exits with 1, and
-says why, where something does not hold.
+One peer in a hundred is flaky, the configuration changes and is reloaded each minute, telemetry is
+exported and scraped. Memory, open files, threads and tasks must stay flat, no check of a healthy peer
+may fail, no reload may fail, and the shutdown must be clean. Exits with 1 and the reasons otherwise.
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ from probed.control.client import send_request
 
 SAMPLE = 3.0
 """Seconds between two samples."""
-END = 5.0
-"""Seconds in which the daemon must have ended."""
+SHUTDOWN = 5.0
+"""Seconds within which the daemon must shut down."""
 _FAILED = re.compile(
     r'^probed_check_runs_total\{[^}]*probed_check="([^"]+)"[^}]*probed_outcome="failed"[^}]*\} (\S+)$', re.MULTILINE
 )  # fmt: skip
@@ -38,7 +37,7 @@ _FAILED = re.compile(
 
 @dataclass
 class Sample:
-    """What the daemon takes at one moment; memory in MB."""
+    """Resource usage of the daemon at one moment; memory in MB."""
 
     memory: float
     files: int
@@ -48,7 +47,7 @@ class Sample:
 
 @dataclass
 class Soak:
-    """What was seen."""
+    """Samples and violations of one soak."""
 
     samples: list[Sample] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
@@ -57,10 +56,10 @@ class Soak:
     runs: float = 0.0
 
     def judge(self) -> None:
-        """Flat is what is in the last third as it was in the one before; the first warms up."""
+        """Compare the last third of the samples with the second; the first one is warm-up."""
         third = len(self.samples) // 3
         if third < 3:
-            self.wrong.append("it was too short to tell anything")
+            self.wrong.append("too short for a comparison")
             return
         middle, last = self.samples[third : 2 * third], self.samples[2 * third :]
         for name, part, room in (
@@ -74,15 +73,15 @@ class Soak:
                 for samples in (middle, last)
             )
             if after > before * (1 + part) + room:
-                self.wrong.append(f"{name} grow: {before:.0f}, later {after:.0f}")
-        false = sorted(name for name in self.failed if name.startswith("well"))
+                self.wrong.append(f"{name} grew from {before:.0f} to {after:.0f}")
+        false = sorted(name for name in self.failed if name.startswith("healthy"))
         if false:
-            self.wrong.append(f"failed although their peers are well: {', '.join(false[:9])}")
+            self.wrong.append(f"failed although their peers are healthy: {', '.join(false[:9])}")
         if not any(name.startswith("flaky") for name in self.failed):
-            self.wrong.append("no flaky peer was seen failing: the soak shows nothing")
+            self.wrong.append("no flaky peer failed: the soak proves nothing")
 
     def table(self) -> str:
-        lines = ["| | first | middle | last | most |", "|---|---|---|---|---|"]
+        lines = ["| | first | middle | last | max |", "|---|---|---|---|---|"]
         for name in ("memory", "files", "threads", "tasks"):
             values = [getattr(sample, name) for sample in self.samples]
             some = values[0], values[len(values) // 2], values[-1], max(values)
@@ -91,13 +90,13 @@ class Soak:
 
 
 def configuration(checks: int, ports: Sequence[int], turn: int, head: str) -> str:
-    """Half of the checks over HTTP, half over TCP. With each turn one in fifty is another than
-    before, and one in fifty has another interval.
+    """Return the configuration: half of the checks over HTTP, half over TCP. In each turn, one in fifty
+    is replaced, and one in fifty has another interval.
     """
     lines = [head, "defaults: {timeout: 5s, confirm: 1}", "checks:"]
     http, tcp = ports[0], ports[1:]
     for number in range(checks):
-        name = f"{'flaky' if is_flaky(number // 2) else 'well'}-{number}"
+        name = f"{'flaky' if is_flaky(number // 2) else 'healthy'}-{number}"
         if number % 50 == 7:
             name += f"-{turn}"
         interval = 10 + number % 20 + (turn % 2 if number % 50 == 9 else 0)
@@ -112,7 +111,7 @@ def configuration(checks: int, ports: Sequence[int], turn: int, head: str) -> st
 
 
 def soak(minutes: float, checks: int, folder: Path) -> Soak:
-    """Run it to its end."""
+    """Run the soak."""
     seen = Soak()
     with ExitStack() as stack:
         ports = stack.enter_context(_peers(str(checks)))
@@ -135,20 +134,20 @@ def soak(minutes: float, checks: int, folder: Path) -> Soak:
                 config.write_text(configuration(checks, ports, seen.reloads, head))
                 answer = send_request({"command": "reload"}, path=str(control))
                 if not answer.get("ok"):
-                    seen.wrong.append(f"reload {seen.reloads} was refused: {answer}")
-            _look(daemon, seen)
+                    seen.wrong.append(f"reload {seen.reloads} failed: {answer}")
+            _sample(daemon, seen)
             time.sleep(SAMPLE)
         process.send_signal(signal.SIGTERM)
-        code = process.wait(timeout=END)
+        code = process.wait(timeout=SHUTDOWN)
         if code:
-            seen.wrong.append(f"it ended with {code}")
+            seen.wrong.append(f"the daemon exited with {code}")
         if b"Traceback" in log.read_bytes():
-            seen.wrong.append(f"its log has a traceback:\n{log.read_text()[-3000:]}")
+            seen.wrong.append(f"the log has a traceback:\n{log.read_text()[-3000:]}")
     seen.judge()
     return seen
 
 
-def _look(daemon: Daemon, seen: Soak) -> None:
+def _sample(daemon: Daemon, seen: Soak) -> None:
     text = daemon.metrics()
     seen.failed |= {name for name, count in _FAILED.findall(text) if float(count)}
     seen.runs = sum(
@@ -197,7 +196,7 @@ def main() -> int:
         seen = soak(arguments.minutes, arguments.checks, Path(folder))
     print(seen.table())
     for why in seen.wrong:
-        print(f"WRONG: {why}")
+        print(f"FAILED: {why}")
     return 1 if seen.wrong else 0
 
 

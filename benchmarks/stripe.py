@@ -1,4 +1,4 @@
-"""What a Stripe check costs: loading the SDK, once, and each run of all steps."""
+"""Cost of a Stripe check: loading the SDK once, and each run of all steps."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SDK = _LOAD + ", probes.stripe.sdk"
 
 
 def stripe(folder: Path, *, quick: bool) -> list[Figure]:  # noqa: ARG001
-    """The SDK's import beside what is loaded without it, and processor time of one run."""
+    """Measure the SDK's import beside the imports without it, and the CPU time of one run."""
     rounds = 3 if quick else 15
     for program in (_SDK, _LOAD):  # what is compiled is compiled
         _cost(program)
@@ -55,7 +55,7 @@ async def _runs(count: int) -> list[float]:
 
 
 def _cost(program: str) -> float:
-    """Milliseconds of processor time of a process."""
+    """Return milliseconds of CPU time of a process."""
     kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run((sys.executable, "-c", program), check=True, env=kept)
