@@ -1,4 +1,4 @@
-"""Doubles, misbehaving peers and the probe contract suite. They ship, so that third parties use them.
+"""Test doubles, misbehaving peers and the probe contract suite, for the authors of probe kinds.
 
 Everything runs on one asyncio loop and talks on 127.0.0.1 only.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from probed.testing.servers import BEHAVIOURS, Behaviour, Server, serve
     from probed.testing.webserver import Answer, HttpServer, Received, http_server
 
-# The demo uses the servers without pytest and dnspython: each is loaded when it is asked for.
+# The demo uses the servers without pytest: each module is imported on first use.
 _HOME = {
     "Answer": "webserver",
     "Authority": "certificates",

@@ -1,4 +1,4 @@
-"""A throw-away certificate authority, and servers' TLS contexts with good and bad certificates."""
+"""Throw-away certificate authority, and server TLS contexts with good and bad certificates."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Issued:
-    """A certificate with its key. `chain` is what a server sends, leaf first; times are seconds
-    since the epoch. `clients` is whom it asks for a certificate of their own. `security` is
-    OpenSSL's level; at 0 a server shows, and speaks, what is broken.
+    """A certificate with its key. `chain` is sent by the server, leaf first; times are seconds since the
+    epoch. With `clients` the server requires client certificates of that authority. `security` is
+    OpenSSL's security level; at 0 a server accepts broken algorithms.
     """
 
     key: bytes
@@ -33,11 +33,11 @@ class Issued:
 
     @cached_property
     def context(self) -> ssl.SSLContext:
-        """The TLS context of a server that shows this certificate. It is made once."""
+        """TLS context of a server with this certificate."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         if self.security is not None:
             context.set_ciphers(f"DEFAULT:@SECLEVEL={self.security}")
-        # Files are the only way in; this one is in memory, so that a running loop is not blocked.
+        # OpenSSL reads files only; this one is in memory, so that it does not block the event loop.
         descriptor = os.memfd_create("certificate")
         try:
             os.pwrite(descriptor, self.key + self.chain, 0)
@@ -50,7 +50,7 @@ class Issued:
         return context
 
     def files(self, folder: Path) -> tuple[Path, Path]:
-        """The chain and the key as PEM files in `folder`."""
+        """Write the chain and the key as PEM files to `folder`, and return their paths."""
         chain, key = folder / "certificate.pem", folder / "key.pem"
         chain.write_bytes(self.chain)
         key.write_bytes(self.key)
@@ -59,20 +59,20 @@ class Issued:
 
 
 class Authority:
-    """A certificate authority that nobody trusts but who is given its certificate."""
+    """A certificate authority that only clients with its certificate trust."""
 
     def __init__(self) -> None:
-        import trustme  # noqa: PLC0415  # needed by tests and the demo only
+        import trustme  # noqa: PLC0415  # only tests and the demo need it
 
         self._ca = trustme.CA()
 
     @property
     def pem(self) -> bytes:
-        """The authority's own certificate."""
+        """Certificate of the authority, as PEM."""
         return self._ca.cert_pem.bytes()
 
     def pem_file(self, folder: Path) -> Path:
-        """The authority's own certificate as a PEM file in `folder`."""
+        """Write the certificate of the authority as a PEM file to `folder`, and return its path."""
         path = folder / "ca.pem"
         path.write_bytes(self.pem)
         return path
@@ -85,36 +85,36 @@ class Authority:
         days: float = 90.0,
         clients: Authority | None = None,
     ) -> Issued:
-        """A certificate for these host names and addresses that is good for `days` from now.
+        """Return a certificate for these host names and addresses, valid for `days` from now.
 
-        `expired`: it ended yesterday. `not_yet`: it begins tomorrow. With `clients` the server asks
-        for a certificate of that authority.
+        With `expired` it expired yesterday, with `not_yet` it becomes valid tomorrow. With `clients`
+        the server requires a client certificate of that authority.
         """
         return _issued(self._ca, names, _span(days, expired, not_yet), clients=clients)
 
     def incomplete(self, *names: str) -> Issued:
-        """A certificate by an intermediate authority that the server does not send along."""
+        """Return a certificate of an intermediate authority, which the server does not send."""
         return _issued(self._ca.create_child_ca(), names, _span(90.0), links=1)
 
     def chained(self, *names: str) -> Issued:
-        """A certificate by an intermediate authority that the server sends along."""
+        """Return a certificate of an intermediate authority, which the server sends."""
         return _issued(self._ca.create_child_ca(), names, _span(90.0))
 
     def weak(self, *names: str) -> Issued:
-        """A certificate that the authority signed with SHA-1."""
+        """Return a certificate that is signed with SHA-1."""
         issued = self.issue(*names)
         chain = _sign_with_sha1(issued.chain, self._ca.private_key_pem.bytes())
         return replace(issued, chain=chain, security=0)
 
     @staticmethod
     def self_signed(*names: str) -> Issued:
-        """A certificate that signed itself."""
+        """Return a self-signed certificate."""
         span = _span(90.0)
         key, certificate = _sign_self(names, span)
         return Issued(key, certificate, span[0].timestamp(), span[1].timestamp())
 
     def of_kind(self, kind: str, name: str) -> Issued:
-        """A certificate of one of the `KINDS` for a server that is asked for as `name`."""
+        """Return a certificate of one of the `KINDS` for a server named `name`."""
         return KINDS[kind](self, name)
 
 
@@ -128,10 +128,10 @@ KINDS: Mapping[str, Callable[[Authority, str], Issued]] = MappingProxyType(
         "incomplete_chain": lambda ca, name: ca.incomplete(name),
         "sha1": lambda ca, name: ca.weak(name),
         "stranger": lambda _, name: Authority().issue(name),
-        "asks_for_ours": lambda ca, name: ca.issue(name, clients=ca),
+        "requires_client": lambda ca, name: ca.issue(name, clients=ca),
     }
 )
-"""Good and bad certificates by name: a closed set."""
+"""Good and bad certificates by name (a closed set)."""
 
 
 def _span(days: float, expired: bool = False, not_yet: bool = False) -> tuple[datetime, datetime]:
@@ -186,7 +186,7 @@ _WITH_SHA1 = bytes.fromhex("300906072a8648ce3d0401")
 
 
 def _sign_with_sha1(pem: bytes, key: bytes) -> bytes:
-    """The certificate signed anew, by hand: cryptography signs nothing with SHA-1 any more."""
+    """Sign a certificate again with SHA-1, by hand: cryptography does not support SHA-1."""
     from cryptography import x509  # noqa: PLC0415
     from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
@@ -202,7 +202,7 @@ def _sign_with_sha1(pem: bytes, key: bytes) -> bytes:
 
 
 def _der(tag: int, content: bytes) -> bytes:
-    """One value of DER (X.690)."""
+    """Return one DER value (X.690)."""
     size = len(content)
     if size < 0x80:
         return bytes((tag, size)) + content

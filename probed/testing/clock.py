@@ -6,18 +6,18 @@ import asyncio
 from bisect import insort
 
 START = 1_767_225_600.0
-"""Where the wall clock of a new FakeClock stands: 2026-01-01T00:00:00Z."""
+"""Wall clock of a new FakeClock: 2026-01-01T00:00:00Z."""
 
 ROUNDING = 1e-6
 """Ten sleeps of 0.1 s end within 1 s, whatever floating point says."""
 
 
 class FakeClock:
-    """A clock that stands still until it is told to go on.
+    """A clock that stands still until `advance` is called.
 
-    Whoever sleeps on it is woken in the order of the times they are due, at one time in the order
-    in which they went to sleep. After each waking tasks get `cycles` turns of the event loop, so a
-    loop that sleeps again and again does so as often as on a real clock.
+    Sleeping tasks wake in the order of their due times, and at the same time in the order in which
+    they went to sleep. After each wake-up tasks get `cycles` turns of the event loop, so a loop of
+    sleeps runs as often as on a real clock.
     """
 
     def __init__(self, *, time: float = START, monotonic: float = 0.0, cycles: int = 20) -> None:
@@ -35,7 +35,7 @@ class FakeClock:
         return self._monotonic
 
     async def sleep(self, seconds: float) -> None:
-        """Return when the clock was advanced that far, at once if `seconds` are not positive."""
+        """Wait until the clock was advanced that far; return at once if `seconds` is not positive."""
         if seconds <= 0:
             await asyncio.sleep(0)
             return
@@ -54,16 +54,16 @@ class FakeClock:
 
     @property
     def sleepers(self) -> int:
-        """How many are asleep."""
+        """Number of sleeping tasks."""
         return len(self._sleepers)
 
     @property
     def next_due(self) -> float | None:
-        """Monotonic time at which the next one wakes; None while nobody sleeps."""
+        """Monotonic time of the next wake-up; None if no task sleeps."""
         return self._sleepers[0][0] if self._sleepers else None
 
     async def advance(self, seconds: float) -> None:
-        """Let that much time pass, on both clocks."""
+        """Advance both clocks."""
         if seconds < 0:
             raise ValueError("time does not go back; use jump() for the wall clock")
         end = self._monotonic + seconds
@@ -78,18 +78,16 @@ class FakeClock:
         await self.settle()
 
     def jump(self, wall_seconds: float) -> None:
-        """Set the wall clock forward or back, as an administrator does; nobody wakes."""
+        """Set the wall clock forward or back, without waking any task."""
         self._ahead += wall_seconds
 
     async def settle(self) -> None:
-        """Let tasks run until those that need no more than `cycles` turns of the loop have come to
-        rest. The time stands still.
-        """
+        """Let tasks run for `cycles` turns of the event loop, without advancing the time."""
         for _ in range(self._cycles):
             await asyncio.sleep(0)
 
     async def asleep(self, count: int = 1, *, patience: float = 5.0) -> None:
-        """Return when at least `count` sleep, for tasks that do real I/O before they do.
+        """Wait until at least `count` tasks sleep, for tasks that do real I/O before.
 
         Raises TimeoutError after `patience` real seconds.
         """

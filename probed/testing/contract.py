@@ -1,4 +1,4 @@
-"""The contract suite that every probe kind passes. Subclass `ProbeContract` in a test module.
+"""Contract suite that every probe kind must pass. Subclass `ProbeContract` in a test module.
 
     class TestTcp(ProbeContract):
         protocol = "tcp"
@@ -68,7 +68,7 @@ __all__ = ["CANARY", "ProbeContract", "Scenario", "Scenarios"]
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A probe of a peer that stands ready, and what it must come to in the last of `runs` runs."""
+    """A probe of a running peer, and the expected result of the last of `runs` runs."""
 
     probe: Probe
     network: Network | None = None
@@ -81,13 +81,12 @@ Scenarios: TypeAlias = "Mapping[str, Callable[[], AbstractAsyncContextManager[Sc
 
 
 class ProbeContract:
-    """A good peer, and every bad one, for one kind.
+    """Tests of one kind against good and misbehaving peers.
 
-    `protocol` says which misbehaviours concern it: those of TCP, those of HTTP too, those of name
-    servers, or, with None, none, and then `make` is never called. `tolerates` names the ones that
-    leave a peer good enough for this kind; `expects` says what it must come to with others, where
-    the suite itself does not know as much. `grace` is how much later than its deadline a run may
-    end.
+    `protocol` selects the misbehaviours: those of TCP, those of TCP and HTTP, those of name servers,
+    or with None none, and then `make` is never called. `tolerates` names misbehaviours that this kind
+    accepts; `expects` has outcome and reason for others where the suite has no expectation. `grace`
+    is how many seconds a run may end after its deadline.
     """
 
     pytestmark = pytest.mark.anyio
@@ -101,20 +100,20 @@ class ProbeContract:
     grace: ClassVar[float] = 0.3
 
     def make(self, address: HostPort, tls: Tls | None) -> Probe:
-        """A probe of the peer at that address, plain or over TLS."""
+        """Return a probe of the peer at this address, plain or over TLS."""
         raise NotImplementedError
 
     def scenarios(self) -> Scenarios:
-        """Good peers by name. Together they make the kind emit every measure that it declares."""
+        """Return good peers by name. Together they make the kind emit every declared measure."""
         raise NotImplementedError
 
     async def before_tls(self, peer: Peer) -> None:
-        """What the peer says before TLS begins; nothing, but for kinds that upgrade (STARTTLS)."""
+        """Talk before TLS starts, for kinds that upgrade (STARTTLS)."""
 
-    # What the tests are made of.
+    # Building blocks of the tests.
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Leave out the tests that do not concern the kind: a skipped test is one nobody reads."""
+        """Remove the tests that do not apply to the kind, instead of skipping them."""
         super().__init_subclass__(**kwargs)
         direct = cls.protocol in {"tcp", "http"}
         for name, concerns in {
@@ -157,7 +156,7 @@ class ProbeContract:
         memory: dict[str, Any] | None = None,
         timeout: float | None = None,
     ) -> Result:
-        """Run the probe once: it ends in time, with a sound result."""
+        """Run the probe once, and assert that it ends in time with a sound result."""
         loop = asyncio.get_running_loop()
         timeout = timeout or self.timeout
         memory = {} if memory is None else memory
@@ -176,7 +175,7 @@ class ProbeContract:
         return result
 
     async def play(self, scenario: str) -> list[Result]:
-        """Run a scenario: it comes to what it says."""
+        """Run a scenario, and assert its outcome and reason."""
         memory: dict[str, Any] = {}
         async with self.scenarios()[scenario]() as scene:
             network = scene.network or Network()
@@ -204,7 +203,7 @@ class ProbeContract:
     # The tests.
 
     async def test_it_documents_itself(self) -> None:
-        """The class and each of its settings and measures say what they are."""
+        """The class and each of its settings and measures have documentation."""
         assert self.scenarios(), "no scenario"
         for scenario in self.scenarios().values():
             async with scenario() as scene:
@@ -217,18 +216,18 @@ class ProbeContract:
                 assert measure.help, f"{measure.name} has no help"
 
     async def test_good_peer(self, scenario: str) -> None:
-        """A good peer is judged as it deserves, and nothing is left behind."""
+        """A good peer gets the expected outcome, and nothing is leaked."""
         async with no_leaks():
             await self.play(scenario)
 
     async def test_it_makes_no_garbage(self, scenario: str) -> None:
-        """What a run makes is gone with its last reference: a search for cycles stops the loop, the
-        longer the more checks there are.
+        """A run leaves no reference cycles: collecting them blocks the event loop, longer with more
+        checks.
         """
         async with self.scenarios()[scenario]() as scene:
             network = scene.network or Network()
             ours = {"probed", type(scene.probe).__module__.partition(".")[0]}
-            for _ in range(2):  # the first run makes what is kept
+            for _ in range(2):  # the first run fills caches
                 gc.collect()
                 gc.set_debug(gc.DEBUG_SAVEALL)
                 try:
@@ -275,13 +274,13 @@ class ProbeContract:
         assert not declared - emitted, f"never emitted: {sorted(declared - emitted)}"
 
     async def test_misbehaving_peer(self, behaviour: str) -> None:
-        """A peer that misbehaves never passes as ok, and never holds a run up."""
+        """A misbehaving peer is never ok, and never delays a run."""
         async with no_leaks(), serve(behaviour) as server:
             result = await self.run(self.make(server.address, None))
         if behaviour in self.tolerates:
             return
         if BEHAVIOURS[behaviour].broken:
-            assert result.outcome is not Outcome.OK, f"{behaviour} passed as ok"
+            assert result.outcome is not Outcome.OK, f"{behaviour} was ok"
         if behaviour in self.expects:
             self._assert_expected(behaviour, result)
         elif BEHAVIOURS[behaviour].broken:
@@ -295,7 +294,7 @@ class ProbeContract:
         _assert_reason(result, reason)
 
     async def test_misbehaving_name_server(self, server_fault: str) -> None:
-        """A name server that misbehaves never passes as ok, and never holds a run up."""
+        """A misbehaving name server is never ok, and never delays a run."""
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(no_leaks())
             if server_fault == "nobody":
@@ -311,25 +310,25 @@ class ProbeContract:
             _assert_failed(result, reason.replace("timeout.resolve", "timeout."))
 
     async def test_name_that_does_not_resolve(self, fault: Fault) -> None:
-        """What is wrong with the name is told from what is wrong with the peer."""
+        """The reason distinguishes a failing name from a failing peer."""
         async with no_leaks(), dns_server(fault=fault) as server:
             network = Network(resolver=Resolver(servers=[server.server], hosts=None))
             probe = self.make(HostPort("nowhere.example.com", 9), None)
             result = await self.run(probe, network)
-            assert server.queries, "the resolver of the run was not asked"
+            assert server.queries, "the resolver of the run was not used"
         _assert_failed(result, NAMES[fault])
 
     async def test_name_that_leads_to_the_peer(self, way: str) -> None:
-        """A name that is odd or half broken is good enough where one of its addresses answers."""
+        """An odd or half-broken name is sufficient if one of its addresses answers."""
         async with no_leaks(), serve("close_early") as server, WAYS[way]() as names:
             network = Network(resolver=Resolver(servers=[names.server], hosts=None))
             result = await self.run(self.make(HostPort(NAME, server.port), None), network)
-            assert server.connections, f"the peer was not asked: {result.findings}"
+            assert server.connections, f"the peer was not contacted: {result.findings}"
         if "close_early" not in self.tolerates:
             _assert_failed(result, "connect.")
 
     async def test_name_with_a_thousand_addresses(self) -> None:
-        """No more of them are tried than is good for anyone."""
+        """Only a limited number of addresses is tried."""
         thousand = [f"127.0.{n // 250}.{n % 250 + 1}" for n in range(1000)]
         zone = {(NAME, "A"): thousand}
         async with no_leaks(), serve("refused") as server, dns_server(zone) as names:
@@ -340,31 +339,31 @@ class ProbeContract:
         _assert_failed(result, "connect.refused")
 
     async def test_name_that_leads_where_nobody_may_go(self) -> None:
-        """The address that is judged is the one that is asked, in each run anew: a name that leads
-        to the metadata service from now on (DNS rebinding) is not asked again.
+        """The address that was checked is the one that is contacted, in every run: a name that later
+        resolves to the metadata service (DNS rebinding) is denied.
         """
         async with no_leaks(), serve("close_early") as server, dns_server(HERE, ttl=0) as names:
             network = Network(resolver=Resolver(servers=[names.server], hosts=None))
             probe = self.make(HostPort(NAME, server.port), None)
             await self.run(probe, network)
             asked = server.connections
-            assert asked, "the peer was not asked"
+            assert asked, "the peer was not contacted"
             names.zone[NAME, "A"] = THERE
             result = await self.run(probe, network)
-            assert server.connections == asked, "an old address was asked"
+            assert server.connections == asked, "an old address was contacted"
         assert result.outcome is Outcome.UNKNOWN, f"{result.outcome}: {result.findings}"
         _assert_reason(result, "connect.denied")
 
     async def test_bad_certificate(
         self, certificate: str, authority: Authority, trusting: Tls
     ) -> None:
-        """A bad certificate is told by its reason, and its end of validity is measured."""
+        """A bad certificate has its own reason, and its expiry is measured."""
         issued = authority.of_kind(certificate, "127.0.0.1")
         async with no_leaks(), serve(self._over_tls(issued)) as server:
             result = await self.run(self.make(server.address, trusting))
         _assert_failed(result, CERTIFICATES[certificate])
         ends = [m.value for m in result.measures if m.measure is CERTIFICATE_NOT_AFTER]
-        assert ends == [issued.not_after], "the certificate's end of validity was not measured"
+        assert ends == [issued.not_after], "the expiry of the certificate was not measured"
 
     def _over_tls(self, issued: Issued) -> Callable[[Peer], Any]:
         async def talk(peer: Peer) -> None:
@@ -377,7 +376,7 @@ class ProbeContract:
     async def test_peer_that_misbehaves_in_the_handshake(
         self, tls_behaviour: str, trusting: Tls
     ) -> None:
-        """A peer that does not get through the TLS handshake has failed, in time."""
+        """A peer that does not complete the TLS handshake fails in time."""
         talk = BEHAVIOURS[tls_behaviour].talk
         assert talk is not None
 
@@ -393,7 +392,7 @@ class ProbeContract:
             _assert_failed(result, PEERS.get(tls_behaviour, ""))
 
     async def test_cancelled_from_outside(self, stage: str, trusting: Tls) -> None:
-        """A run that is cancelled ends at once and leaves nothing behind."""
+        """A cancelled run ends at once and leaks nothing."""
         loop = asyncio.get_running_loop()
         async with no_leaks(), serve(stage) as server:
             probe = self.make(server.address, trusting if stage == "tls_stall" else None)
@@ -403,7 +402,7 @@ class ProbeContract:
                 start = loop.time()
                 tasks.cancel_scope.cancel()
             took = loop.time() - start
-        assert took < self.grace, f"the run went on for {took:.3f} s"
+        assert took < self.grace, f"the run continued for {took:.3f} s"
 
 
 async def _execute(probe: Probe) -> None:

@@ -1,6 +1,6 @@
-"""What a run must find of a peer, a certificate or a name server that misbehaves, whatever its kind.
+"""Expected reasons for misbehaving peers, certificates and name servers, for all kinds.
 
-A reason that ends in a dot stands for its area.
+A reason that ends with a dot means any reason of that area.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ PEERS = {
     "frozen": "timeout.", "reset": "connect.", "plain_on_tls": "tls.not_tls",
     "tls_stall": "timeout.", "tls_alert": "tls.", "tls_old": "tls.version",
 }  # fmt: skip
-"""How a peer fails below any protocol."""
+"""Reasons for peers that fail below the application protocol."""
 ANSWERS = {
     "reset_mid_response": "connect.reset", "stall_body": "timeout.receive",
     "drip_body": "timeout.receive", "slow_body": "timeout.receive", "drip_headers": "timeout.wait",
@@ -28,7 +28,7 @@ ANSWERS = {
     "close_mid_body": "connect.closed", "close_mid_headers": "connect.closed",
     "close_mid_chunk": "connect.closed",
 }  # fmt: skip
-"""Of kinds that speak HTTP: what is wrong with an answer before it means anything."""
+"""Reasons for malformed HTTP responses, for kinds that use HTTP."""
 CERTIFICATES = {
     "expired": "tls.expired", "not_yet_valid": "tls.not_yet_valid", "wrong_name": "tls.wrong_name",
     "self_signed": "tls.self_signed", "incomplete_chain": "tls.untrusted",
@@ -40,11 +40,11 @@ NAMES: dict[Fault, str] = {
     "wrong_question": "timeout.resolve", "pointer_loop": "timeout.resolve",
     "cname_loop": "dns.malformed",
 }  # fmt: skip
-"""What is no answer to the question is passed over, for whoever guesses may have sent it."""
+"""Responses that do not match the query are ignored, because anyone may have spoofed them."""
 NAME = "peer.example.com"
 HERE = {(NAME, "A"): ["127.0.0.1"]}
 THERE = ["169.254.169.254"]
-"""The metadata service of most clouds."""
+"""Address of the metadata service of most clouds."""
 WAYS: dict[str, Callable[[], DnsServer]] = {
     "no AAAA": lambda: dns_server(HERE),
     "AAAA where nobody listens": lambda: dns_server({**HERE, (NAME, "AAAA"): ["::1"]}),
@@ -60,7 +60,7 @@ WAYS: dict[str, Callable[[], DnsServer]] = {
         {(NAME, "CNAME"): ["alias.example.com."], ("alias.example.com", "A"): ["127.0.0.1"]}
     ),
 }
-"""Names that are odd, or half broken, and lead to the peer nevertheless."""
+"""Odd or half-broken names that still resolve to the peer."""
 
 
 def _half(fault: Fault) -> DnsServer:

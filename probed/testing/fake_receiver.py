@@ -1,4 +1,4 @@
-"""An application's webhook endpoint, good or bad in the ways that such endpoints are."""
+"""Webhook endpoint of an application, with the usual good and bad behaviours."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from probed.testing.webserver import Answer, HttpServer, Received
 PATH = "/v1/billing/webhooks/stripe"
 SYNC = "/internal/billing/sync"
 TOLERANCE = 300.0
-"""Seconds that a signature is good for, as in Stripe's libraries."""
+"""Seconds for which a signature is valid, as in Stripe's libraries."""
 
 Character: TypeAlias = Literal["correct", "open", "redirects", "missing", "broken", "slow"]
 
 
 class FakeReceiver(HttpServer):
-    """Takes signed events at `PATH`, and tells at `SYNC` what it has processed. What is public may be
-    changed while it runs.
+    """Accepts signed events at `PATH`, and reports at `SYNC` what it has processed. Public attributes may
+    be changed while it runs.
 
-    `secrets` are those that it verifies with; `character` says how it behaves: `open` verifies
-    nothing, `slow` answers after 31 seconds. `skew` is how far its clock is ahead. `processed` are
-    the events that it has accepted, `refused` counts the others.
+    `secrets` verify signatures; `character` is its behaviour: `open` verifies nothing, `slow` answers
+    after 31 seconds. `skew` is the number of seconds that its clock is ahead. `processed` are the
+    accepted events, `refused` is the number of others.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class FakeReceiver(HttpServer):
         tls: ssl.SSLContext | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__({PATH: self._take, SYNC: self._tell}, tls=tls)
+        super().__init__({PATH: self._receive, SYNC: self._sync}, tls=tls)
         self.secrets = list(secrets)
         self.character: Character = character
         self.clock = clock
@@ -48,10 +48,10 @@ class FakeReceiver(HttpServer):
 
     @property
     def hook(self) -> str:
-        """The URL to register at Stripe."""
+        """URL to register at Stripe."""
         return self.url(PATH)
 
-    def _take(self, request: Received) -> Answer:
+    def _receive(self, request: Received) -> Answer:
         dated = {"Date": formatdate(self.clock() + self.skew, usegmt=True)}
         if self.character == "redirects":
             return Answer(308, {**dated, "Location": self.url(PATH + "/?token=hunter2")})
@@ -72,7 +72,7 @@ class FakeReceiver(HttpServer):
         return Answer(200, dated, '{"received": true}')
 
     def _signed(self, request: Received) -> bool:
-        """As Stripe's documentation has it: any `v1` of the header may be the right one."""
+        """Return whether any `v1` signature of the header is valid, as Stripe's documentation says."""
         items = [
             item.partition("=") for item in request.headers.get("stripe-signature", "").split(",")
         ]
@@ -82,15 +82,15 @@ class FakeReceiver(HttpServer):
         if abs(self.clock() + self.skew - int(times[0])) > TOLERANCE:
             return False
         signed = times[0].encode() + b"." + request.body
-        right = {hmac.new(s.encode(), signed, hashlib.sha256).hexdigest() for s in self.secrets}
+        valid = {hmac.new(s.encode(), signed, hashlib.sha256).hexdigest() for s in self.secrets}
         return any(
             hmac.compare_digest(value, each)
             for name, _, value in items
             if name.strip() == "v1"
-            for each in right
+            for each in valid
         )
 
-    def _tell(self, request: Received) -> Answer:  # noqa: ARG002
+    def _sync(self, request: Received) -> Answer:  # noqa: ARG002
         newest = max((event["created"] for event in self.processed), default=None)
-        told = {"last_event_created": newest, "active_subscriptions": self.active}
-        return Answer(200, {"Content-Type": "application/json"}, json.dumps(told))
+        state = {"last_event_created": newest, "active_subscriptions": self.active}
+        return Answer(200, {"Content-Type": "application/json"}, json.dumps(state))

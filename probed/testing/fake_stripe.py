@@ -1,7 +1,7 @@
-"""A Stripe of our own: the part of its API that is read, and the faults that it may have.
+"""Fake of the part of Stripe's API that is read, and of its faults.
 
-What it answers is what Stripe's API reference says; localstripe, an implementation that others have
-written, is asked the same in our tests as far as it goes.
+Answers follow Stripe's API reference. The tests compare it with localstripe, an independent
+implementation, where that covers the same calls.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 from probed.testing.webserver import Answer, HttpServer, Received
 
 KEY = "rk_test_" + "probedFake0123456789"
-"""A key that it takes; `mode` is test."""
+"""A key that it accepts; `mode` is test."""
 _PERMISSIONS = {
     "/v1/balance": "rak_balance_read",
     "/v1/charges": "rak_charge_read",
@@ -77,7 +77,7 @@ _ODD: Mapping[str, Callable[[], Answer]] = {
     "slow": lambda: Answer(delay=60.0),
     "truncated": lambda: Answer(200, {"Content-Length": "5000"}, b'{"object": "balance"'),
 }
-"""Answers that are not Stripe's."""
+"""Answers that do not come from Stripe."""
 _NO_KEY = (401, {"WWW-Authenticate": 'Bearer realm="Stripe"'}, {
     "type": "invalid_request_error",
     "message": "You did not provide an API key. You need to provide your API key in the "
@@ -90,12 +90,12 @@ _BOUNDS: Mapping[str, Callable[[int, int], bool]] = {
 
 
 class FakeStripe(HttpServer):
-    """Stripe's API with one account. What is public may be changed while it runs.
+    """Stripe's API with one account. Public attributes may be changed while it runs.
 
-    `faults` are by path of the API, or `*` for each request with a key; `reach` is the fault of those without.
-    Beside `FAULTS` there are `permission`, `html`, `text`, `no-error`, `body` (10 MB), `huge` (100 KB
-    of HTML), `slow` (an answer after a minute), `truncated`, and `notice` (a good answer with a header
-    that the SDK turns into a warning). `reads` counts answers to requests with a key.
+    `faults` maps paths of the API to faults, with `*` for each request with a key and `reach` for those
+    without. Besides `FAULTS` there are `permission`, `html`, `text`, `no-error`, `body` (10 MB), `huge`
+    (100 KB of HTML), `slow` (an answer after a minute), `truncated`, and `notice` (a valid answer with a
+    header that the SDK turns into a warning). `reads` is the number of answers to requests with a key.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class FakeStripe(HttpServer):
 
     @property
     def base(self) -> str:
-        """The value of `api_base`."""
+        """Value of `api_base`."""
         return self.url("").rstrip("/")
 
     def event(
@@ -130,7 +130,7 @@ class FakeStripe(HttpServer):
         pending: int = 0,
         **data: Any,
     ) -> dict[str, Any]:
-        """Let something have happened, so many seconds ago; `pending` endpoints do not know yet."""
+        """Add an event that happened `age` seconds ago and is undelivered to `pending` endpoints."""
         event = {
             "id": f"evt_1Fake{len(self.events):020d}",
             "object": "event",

@@ -1,4 +1,4 @@
-"""Peers that misbehave in HTTP/1.1: each reads the request's head, but for one that does not."""
+"""Misbehaviours in HTTP/1.1. Each reads the head of the request first, except `answer_first`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from probed.testing.peer import Peer
 from probed.testing.tcp_behaviours import FLOOD, HOSTILE, SEED, Talk
 
 BOMB = 1 << 30
-"""Bytes that a bomb expands to."""
+"""Bytes to which a bomb expands."""
 _BLOCK = 1 << 20
 _BOMB_CRC = 0x5B64C2B0
 """CRC-32 of `BOMB` zero bytes."""
@@ -37,7 +37,7 @@ def status(line: bytes, sentence: str) -> Talk:
 
 
 async def answer_first(peer: Peer) -> None:
-    """It answers before it was asked."""
+    """It answers before the request."""
     await peer.send(_OK + _HELLO)
     await peer.until_gone()
 
@@ -81,7 +81,7 @@ async def reset_mid_response(peer: Peer) -> None:
     """It resets the connection within the body."""
     await peer.read_until(b"\r\n\r\n")
     await peer.send(_OK + b"Content-Length: 1000\r\n\r\nhel")
-    await peer.pause(0.02)  # a reset overtakes what was not read yet
+    await peer.pause(0.02)  # a reset overtakes unread data
     peer.reset()
 
 
@@ -98,7 +98,7 @@ async def endless_header_line(peer: Peer) -> None:
 
 
 async def informational_flood(peer: Peer) -> None:
-    """It never stops to send informational answers."""
+    """Its informational responses never end."""
     await peer.read_until(b"\r\n\r\n")
     await _flood(peer, b"", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
 
@@ -121,14 +121,14 @@ async def huge_body(peer: Peer) -> None:
 
 
 async def chunked_garbage(peer: Peer) -> None:
-    """Its chunked body is bytes that mean nothing, always the same ones."""
+    """Its chunked body is random bytes, always the same ones."""
     await peer.read_until(b"\r\n\r\n")
     noise = random.Random(SEED).randbytes(4096)  # noqa: S311  # garbage is no secret
     await peer.send(_OK + b"Transfer-Encoding: chunked\r\n\r\n" + noise)
 
 
 async def redirect_loop(peer: Peer) -> None:
-    """It sends whoever asks back to itself, for ever."""
+    """It redirects every request to itself."""
     head = await peer.read_until(b"\r\n\r\n")
     target = head.split(b" ")[1] if head.count(b" ") >= 2 else b"/"
     await peer.send(b"HTTP/1.1 302 Found\r\nLocation: " + target + b"\r\nContent-Length: 0\r\n\r\n")
@@ -217,7 +217,7 @@ CANNED: dict[str, Talk] = {
     "http_09": canned(b"<html>hello</html>\r\n", "It answers as HTTP/0.9 does, without headers."),
     "bad_gzip": canned(
         _OK + b"Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello",
-        "The body is not the gzip that it says.",
+        "The body is not gzip, although the header says so.",
     ),
     "status_999": status(b"HTTP/1.1 999 Whatever", "Its status is 999."),
     "status_600": status(b"HTTP/1.1 600 Whatever", "Its status is 600."),
@@ -234,7 +234,7 @@ CANNED: dict[str, Talk] = {
     "redirect_to_metadata": canned(
         b"HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/latest/\r\n"
         b"Content-Length: 0\r\n\r\n",
-        "It sends whoever asks to the metadata service of the cloud, in clear.",
+        "It redirects to the metadata service of the cloud.",
     ),
     "nul_header": canned(_OK + b"X-Nul: a\x00b\r\n" + _HELLO, "One of its headers holds NUL."),
     "cr_header": canned(_OK + b"X-Cr: a\rX-B: b\r\n" + _HELLO, "One of its headers holds a CR."),

@@ -1,4 +1,4 @@
-"""What a block of code leaves behind: tasks, sockets, threads."""
+"""Detection of leaked tasks, sockets, pipes and threads."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from typing import Any
 
 GAP = 1024
-"""Unused descriptor numbers in a row after which no more are looked for: the kernel gives the
-lowest free one.
+"""Number of unused descriptors in a row after which the search ends: the kernel assigns the lowest
+free one.
 """
 POOLS = ("asyncio_", "AnyIO worker thread")
-"""Threads of the pools that all share; they stay for the next who needs one."""
+"""Threads of shared pools, which stay alive."""
 
 
 class LeakError(AssertionError):
-    """Something was left behind."""
+    """A task, socket, pipe or thread was leaked."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class _Snapshot:
     threads: frozenset[threading.Thread]
 
     @classmethod
-    def take(cls) -> _Snapshot:
+    def now(cls) -> _Snapshot:
         return cls(
             frozenset(asyncio.all_tasks()),
             frozenset(_sockets()),
@@ -53,7 +53,7 @@ class _Snapshot:
 
 
 def _sockets() -> list[tuple[int, int]]:
-    """Descriptor and inode of every open socket and pipe."""
+    """Return descriptor and inode of every open socket and pipe."""
     found: list[tuple[int, int]] = []
     number = unused = 0
     while unused < GAP:
@@ -85,17 +85,17 @@ def _describe(number: int) -> str:
 
 @asynccontextmanager
 async def no_leaks(*, patience: float = 0.5) -> AsyncIterator[None]:
-    """Raise LeakError if the block leaves a task, a socket, a pipe or a thread behind.
+    """Raise LeakError if the block leaks a task, a socket, a pipe or a thread.
 
-    What is on its way out gets some turns of the loop, and at most `patience` seconds, to go. If
-    the block raises, its own error stands.
+    Objects that are being closed get some turns of the event loop, and at most `patience` seconds. An
+    error of the block itself takes precedence.
     """
-    before = _Snapshot.take()
+    before = _Snapshot.now()
     yield
     loop = asyncio.get_running_loop()
     end = loop.time() + patience
     pause = 0.0
-    while left := _Snapshot.take().since(before):
+    while left := _Snapshot.now().since(before):
         if loop.time() >= end:
             raise LeakError(f"left behind: {left}")
         await asyncio.sleep(pause)

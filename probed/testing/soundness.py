@@ -1,4 +1,4 @@
-"""What holds for every Result, whatever the peer did."""
+"""Invariants of every Result, whatever the peer did."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from probed.testing.tcp_behaviours import CANARY
 
 TEXT_LIMIT = 4096
 RESULT_LIMIT = 128 << 10
-"""Bytes of a whole result, evidence and all, as JSON."""
+"""Maximum bytes of a Result with its evidence, as JSON."""
 _HOSTILE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff\ufeff]"
 )
@@ -25,7 +25,7 @@ _ROUNDING = 1e-6
 
 
 def assert_sound(probe: Probe, result: Result) -> None:
-    """Raise AssertionError unless the result keeps every promise that results make."""
+    """Raise AssertionError if a Result violates an invariant."""
     _check_reasons(probe, result)
     _check_measures(probe, result)
     _check_phases(result)
@@ -35,14 +35,14 @@ def assert_sound(probe: Probe, result: Result) -> None:
 
 
 def assert_memory(memory: Mapping[str, Any]) -> None:
-    """Raise AssertionError unless what a check remembers is small and can be JSON."""
+    """Raise AssertionError unless the memory of a check is small and JSON-able."""
     text = json.dumps(memory, allow_nan=False)
     assert len(text) <= MEMORY_LIMIT, f"the memory takes {len(text)} bytes"
     assert CANARY not in text, "the memory holds a secret"
 
 
 def plain(value: Any) -> Any:
-    """The value as JSON writes it; what it cannot write stays, for json.dumps to refuse."""
+    """Return the value with its JSON types; json.dumps rejects what cannot be converted."""
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, Mapping):

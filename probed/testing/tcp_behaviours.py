@@ -1,4 +1,4 @@
-"""Peers that misbehave below any protocol: on the connection, in the first line, in the handshake."""
+"""Misbehaviours below the application protocol: connection, first line, TLS handshake."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from probed.testing.certificates import Authority
 from probed.testing.peer import Peer
 
 Talk: TypeAlias = Callable[[Peer], Awaitable[None]]
-"""What a server does with one connection. The connection is closed when it returns."""
+"""Coroutine function that serves one connection, which is closed when it returns."""
 
 SEED = 20260101
 FLOOD = 64 << 20
-"""Bytes of a flood; whoever takes them all has no bound."""
+"""Bytes of a flood; a client that reads them all has no limit."""
 CANARY = "canary-d0n0tl3ak-9b1f"
-"""A secret that misbehaving peers echo. It must not turn up in anything that we keep or print."""
+"""A secret that misbehaving peers echo. It must not appear in anything that is stored or printed."""
 ESCAPES = "\x1b[31mred\x1b[0m\x1b]0;title\x07\x9b2J\u202eevil\u2066\u200b\ufeff\x08\x7f"
-"""What a terminal, a log or a reader would fall for."""
+"""Sequences that mislead terminals, logs or readers."""
 HOSTILE = f"{ESCAPES} {CANARY} {ESCAPES}".encode()
 
 
@@ -61,7 +61,7 @@ async def close_early(peer: Peer) -> None:
 
 
 async def half_close(peer: Peer) -> None:
-    """It says at once that it will not send anything, and goes on listening."""
+    """It closes its sending direction at once, and keeps reading."""
     peer.half_close()
     await peer.until_gone()
 
@@ -79,14 +79,14 @@ async def endless_line(peer: Peer) -> None:
 
 
 async def endless_lines(peer: Peer) -> None:
-    """It never stops to greet."""
+    """Its greeting never ends."""
     chunk = b"220-mail.example.com says hello\r\n" * 2000
     for _ in range(FLOOD // len(chunk)):
         await peer.send(chunk)
 
 
 async def garbage(peer: Peer) -> None:
-    """It sends bytes that mean nothing, always the same ones."""
+    """It sends random bytes, always the same ones."""
     await peer.send(random.Random(SEED).randbytes(4096))  # noqa: S311  # garbage is no secret
     await peer.until_gone()
 
@@ -109,7 +109,7 @@ async def tls_on_plain(peer: Peer) -> None:
 
 
 async def tls_old(peer: Peer) -> None:
-    """It speaks no TLS that is younger than 1.1."""
+    """It supports TLS up to 1.1 only."""
     await peer.start_tls(_old())
 
 
@@ -135,7 +135,7 @@ async def tls_close(peer: Peer) -> None:
 
 
 async def tls_alert(peer: Peer) -> None:
-    """It answers the ClientHello with the alert that no parameters are shared."""
+    """It answers the ClientHello with a handshake_failure alert."""
     await _client_hello(peer)
     await peer.send(bytes.fromhex("15 03 03 00 02 02 28"))
     await peer.until_gone()

@@ -82,7 +82,7 @@ async def test_a_good_certificate_is_accepted(
 async def test_a_server_that_asks_for_a_certificate_accepts_ours(
     authority: Authority, trusting: ssl.SSLContext, tmp_path: Path
 ) -> None:
-    issued = authority.of_kind("asks_for_ours", "good.example")
+    issued = authority.of_kind("requires_client", "good.example")
     with pytest.raises(ssl.SSLError, match="CERTIFICATE_REQUIRED"):
         await _first_line(issued, trusting)
 
@@ -114,7 +114,7 @@ def test_the_times_are_those_asked_for(authority: Authority) -> None:
 
 
 def test_every_kind_has_its_test() -> None:
-    assert set(KINDS) == {*REASONS, "good", "asks_for_ours"}
+    assert set(KINDS) == {*REASONS, "good", "requires_client"}
 
 
 def test_the_context_of_a_certificate_is_made_once(authority: Authority) -> None:
