@@ -56,8 +56,8 @@ async def _runs(count: int) -> list[float]:
 
 def _cost(program: str) -> float:
     """Return milliseconds of CPU time of a process."""
-    kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run((sys.executable, "-c", program), check=True, env=kept)
+    subprocess.run((sys.executable, "-c", program), check=True, env=environment)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return (after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime) * 1000

@@ -111,7 +111,7 @@ def exported() -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "text", [generic(), for_config(configured(CONFIG))], ids=["generic", "own"]
+    "text", [generic(), for_config(configured(CONFIG))], ids=["generic", "configured"]
 )
 def test_only_what_is_exported_or_recorded_is_asked_for(text: str) -> None:
     recorded = {rule["record"] for rule in rules(text) if "record" in rule}
