@@ -1,4 +1,4 @@
-"""The demo's database: it works, breaks as it says, mends, and leaves no process behind."""
+"""The demo's database works, breaks, recovers, and leaves no process behind."""
 
 from __future__ import annotations
 

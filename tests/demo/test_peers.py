@@ -1,4 +1,4 @@
-"""The demo's peers answer, break as they say, mend, and leave nothing behind."""
+"""The demo's peers answer, break, recover, and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def check(demo: Demo, name: str) -> dict[str, Any]:
 
 
 async def exchange(url: str, sent: bytes, context: ssl.SSLContext | None = None) -> bytes:
-    """Everything that the peer says to `sent`, until it closes."""
+    """Send data and return everything that the peer sends until it closes."""
     parts = urlsplit(url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port, ssl=context)
     try:
@@ -209,7 +209,7 @@ async def test_the_collector_answers_what_is_no_otlp_and_goes_on(
 
 
 async def throw(scheme: str, place: str, sent: bytes) -> None:
-    """Send it, say that no more comes, and wait until the peer has had enough."""
+    """Send data, close the sending direction, and wait until the peer closes."""
     host, _, port = place.partition(":")
     if scheme == "udp":
         transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
@@ -402,7 +402,7 @@ def test_no_two_peers_share_a_break() -> None:
 
 
 async def mail(demo: Demo) -> Result:
-    """What `probed check mail-out` says."""
+    """Return the Result of `probed check mail-out`."""
     text = demo.config_text()
     found = await anyio.to_thread.run_sync(lambda: loads(text, Registry()))
     (chosen,) = [entry for entry in found.checks if entry.name == "mail-out"]

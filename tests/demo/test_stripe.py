@@ -1,4 +1,4 @@
-"""The demo's Stripe account: it works, breaks as it says, mends, and ends."""
+"""The demo's Stripe account works, breaks, recovers, and stops."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WHY = {
 
 
 async def ask(demo: Demo) -> Result:
-    """All steps, as `probed check` does; the files of the secrets are read as the loader does."""
+    """Run all steps like `probed check`, with the secrets from their files."""
     (check,) = yaml.safe_load(demo.config_text())["checks"]
     settings = {key: value for key, value in check.items() if key not in {"name", "probe"}}
     for holder, name in ((settings, "key"), (settings["webhook"], "secret")):

@@ -1,4 +1,4 @@
-"""What ships for Alertmanager: it takes it, sends alerts where it should, and says what they say."""
+"""The shipped Alertmanager configuration: validity, routes, inhibition and texts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The collectors' configurations: no collector is to be had here, so their shape is what is tested."""
+"""Configurations of the collectors. No collector runs here, so only their structure is tested."""
 
 from __future__ import annotations
 

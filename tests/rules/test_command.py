@@ -1,4 +1,4 @@
-"""`probed rules`: what it prints, and how it exits."""
+"""`probed rules`: output and exit codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules for Prometheus: what is shipped is what is generated, is valid, and does what it says."""
+"""Rules for Prometheus: the shipped file is the generated one, is valid, and alerts as documented."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from probed.telemetry.catalogue import CATALOGUE, label_name, prometheus_name
 
 TESTS = Path(__file__).parent.parent.parent / "config/prometheus/tests"
 CERTIFICATE = "probed_tls_certificate_not_after_seconds"
-"""What kinds measure, not the daemon itself."""
+"""A measure of probe kinds, not of the daemon."""
 
 
 def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -1,5 +1,5 @@
-"""From a peer that breaks to the one notification of it: the shipped rules in a real Prometheus, two
-real Alertmanagers in a cluster, and somebody who is told.
+"""From a broken peer to a single notification: the shipped rules in a real Prometheus, two real
+Alertmanagers in a cluster, and a receiver.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.programs import ask, free_port, wait_until
 SHORT = {"group_wait": "1s", "group_interval": "1s", "repeat_interval": "1h"}
 HEARTBEAT = {"group_wait": "0s", "group_interval": "1s", "repeat_interval": "1s"}
 PEER_TIMEOUT = "4s"
-"""So long the second Alertmanager waits for what the first has told."""
+"""Seconds that the second Alertmanager waits for the notification log of the first."""
 CONFIG = """
 service: {{listen: 127.0.0.1:0, location: fra, state_dir: {folder}}}
 telemetry: {{listen: 127.0.0.1:0}}
@@ -57,7 +57,7 @@ class Answers(BaseHTTPRequestHandler):
 
 
 class Server:
-    """An HTTP server on a port that stays its own."""
+    """An HTTP server on a reserved port."""
 
     def __init__(self, handler: type[BaseHTTPRequestHandler], port: int = 0) -> None:
         self._server = ThreadingHTTPServer(("127.0.0.1", port), handler)
@@ -74,7 +74,7 @@ class Server:
 
 @dataclass
 class Told:
-    """Whoever is told: what came, by receiver, in the order of arrival."""
+    """Receiver of notifications, in the order of arrival."""
 
     came: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
@@ -94,7 +94,7 @@ class Told:
 
     @property
     def people(self) -> list[tuple[str, str, str]]:
-        """What people were told: by whom, of which check, and whether it began or ended."""
+        """Notifications: receiver, check, and whether it fires or is resolved."""
         return [
             (name, what["groupLabels"].get("probed_check", ""), what["status"])
             for name, what in list(self.came)
@@ -104,7 +104,7 @@ class Told:
 
 @dataclass
 class Place:
-    """All of it, running."""
+    """All programs of the test."""
 
     told: Told
     prometheus: Any
@@ -112,7 +112,7 @@ class Place:
     peer: Server
 
     def unsound(self) -> list[Any]:
-        """Rules that could not be evaluated on what a real daemon exports."""
+        """Return the rules that failed on the metrics of a real daemon."""
         groups = json.loads(ask(f"{self.prometheus.url}/api/v1/rules")[2])["data"]["groups"]
         rules = [rule for group in groups for rule in group["rules"]]
         assert len(rules) > 40
@@ -125,15 +125,15 @@ class Place:
         self.peer = Server(Answers, self.peer.port)
 
     def some_time(self, beats: int = 3) -> None:
-        """Long enough for a second notification, had there been one to come: groups are told of
-        each second, as the watchdog is.
+        """Wait long enough for a second notification to arrive: groups are notified every second, like
+        the watchdog.
         """
         enough = len(self.told.by("heartbeat")) + beats
         wait_until(lambda: len(self.told.by("heartbeat")) >= enough, "heartbeats", 40)
 
 
 def copy_of_the_routes(project: Path, folder: Path, port: int) -> Path:
-    """The shipped configuration of Alertmanager, with short intervals and us as all receivers."""
+    """Return the shipped configuration of Alertmanager, with short intervals and local receivers."""
     shipped = project / "config/alertmanager"
     config = yaml.safe_load((shipped / "alertmanager.yml").read_text())
     del config["global"]["slack_api_url_file"]

@@ -1,4 +1,4 @@
-"""The dashboards: written by their generator, sound, and each of their queries finds data."""
+"""Dashboards: generated, consistent, and every query returns data."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ UNITS = {"short", "s", "percentunit", "bytes", "rpm", "cpm"}
 COUNTERS = re.compile(r"(\w+)\{?[^}]*\}?\[")
 HOUR = 3600
 ANY = {"probed-check": {"check": ".*"}}
-"""One check has not all of what a check can have."""
+"""Dashboards for which one check does not have all series."""
 
 
 @pytest.fixture(scope="module")
@@ -177,8 +177,8 @@ measures of these kinds.
 
 
 def an_hour(text: str, now: float) -> str:
-    """OpenMetrics of the hour before: gauges as they are, counters that grew as they did, and a gateway
-    that was down for twenty minutes of it; the same of another prober, elsewhere.
+    """Return OpenMetrics for the last hour: constant gauges, growing counters, and a gateway that was
+    down for twenty minutes; the same for a second prober in another location.
     """
     written: list[str] = []
     kind = ""
@@ -213,7 +213,7 @@ def an_hour(text: str, now: float) -> str:
 def ask_prometheus(
     tmp_path_factory: pytest.TempPathFactory, preview: dict[str, Any]
 ) -> Iterator[Callable[..., list[Any]]]:
-    """A Prometheus with an hour that was recorded of the demo, and that scrapes the demo now."""
+    """A Prometheus with one recorded hour of the demo, which scrapes the demo."""
     folder = tmp_path_factory.mktemp("grafana")
     command = [PROBED, "demo", "--break", "tls", "--break", "slow-ops", "--break", "undelivered",
                "--break", "dmarc"]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Checks, results, a board to count them on, and a collector that misbehaves as it is told."""
+"""Fixtures: checks, results, a board, and a collector that misbehaves on request."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ EVENTS = Measure("mail.events", unit="{event}", kind=MetricType.COUNTER, help="E
 
 
 class Mail(Probe):
-    """A kind that measures one of each."""
+    """A kind with one measure of each type."""
 
     kind = "mail"
     address: HostPort
@@ -48,7 +48,7 @@ class Mail(Probe):
 
 
 class Other(Probe):
-    """A kind that declares a name of Mail's otherwise."""
+    """A kind that declares one of Mail's measures differently."""
 
     kind = "other"
     address: HostPort
@@ -59,7 +59,7 @@ class Other(Probe):
 
 
 class Clock:
-    """Time that stands still."""
+    """A clock that stands still."""
 
     def __init__(self) -> None:
         self.now = START
@@ -99,7 +99,7 @@ def make_result(
 
 
 class Samples:
-    """The samples of an exposition, by name and labels other than the common ones."""
+    """Samples of an exposition, by name and by labels other than the common ones."""
 
     def __init__(self, board: Board) -> None:
         self.text = b"".join(render(board, openmetrics=True)).decode()
@@ -162,7 +162,7 @@ def other() -> type[Probe]:
 
 @dataclass
 class Received:
-    """One request that the collector got."""
+    """One request that the collector received."""
 
     path: str
     headers: dict[str, str]
@@ -173,8 +173,8 @@ class Received:
 
 @dataclass
 class Sink:
-    """An OTLP collector. `replies` are sent in order, then 200s; None means never to answer, and
-    bytes are sent as they are.
+    """An OTLP collector. `replies` are sent in order, then 200; None means no response, and bytes are
+    sent unchanged.
     """
 
     port: int = 0
@@ -188,7 +188,7 @@ class Sink:
         return f"http://127.0.0.1:{self.port}"
 
     async def until(self, condition: Callable[[], Any], seconds: float = 10.0) -> Any:
-        """What `condition` gives, as soon as it is true."""
+        """Return the value of `condition` as soon as it is true."""
         with anyio.fail_after(seconds):
             while not (found := condition()):
                 await self._changed.wait()
@@ -205,7 +205,7 @@ class Sink:
         ]
 
     def metrics(self) -> dict[str, Any]:
-        """The last of each name."""
+        """Return the last metric of each name."""
         return {
             metric.name: metric
             for request in self.requests
@@ -286,7 +286,7 @@ async def sink() -> AsyncIterator[Sink]:
 
 @pytest.fixture
 def refused_port() -> Iterator[int]:
-    """A port on loopback that is ours and on which nothing listens."""
+    """A reserved loopback port on which nothing listens."""
     import socket
 
     with socket.socket() as held:

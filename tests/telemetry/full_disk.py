@@ -1,5 +1,5 @@
-"""Run by test_spool.py in a mount namespace of its own: the spool on a disk that fills up, and on one
-that is mounted read-only. The argument is a directory on that disk.
+"""Script of test_spool.py, run in a mount namespace: the spool on a disk that fills up, and on a read-only
+one. The argument is a directory on that disk.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def make(root: Path) -> tuple[Spool, DaemonMetrics]:
 
 
 async def fill_up(root: Path) -> None:
-    """The disk has half a megabyte; 40 requests do not fit, 60 do once there is room."""
+    """The disk has half a megabyte: 40 requests do not fit; 60 fit after it was enlarged."""
     filler = root / "filler"
     await anyio.Path(filler).write_bytes(b"x" * 300_000)
     spool, daemon_metrics = make(root)
@@ -77,7 +77,7 @@ async def fill_up(root: Path) -> None:
 
 
 async def read_only(root: Path) -> None:
-    """What an earlier life has left stays; this one works in memory until it may write."""
+    """Requests of an earlier process stay; this one uses memory until the disk is writable."""
     spool, daemon_metrics = make(root)
     await spool.queues["fail"].put([request(1)])
     await spool.close()

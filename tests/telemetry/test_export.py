@@ -35,7 +35,7 @@ ITEMS = "probed_export_items_total"
 
 
 class Hasty(SystemClock):
-    """A clock on which nothing takes long, and that remembers what was asked of it."""
+    """A clock whose sleeps end at once and are recorded."""
 
     def __init__(self) -> None:
         self.slept: list[float] = []
@@ -46,7 +46,7 @@ class Hasty(SystemClock):
 
 
 class Patient(SystemClock):
-    """A clock on which nobody wakes."""
+    """A clock whose sleeps never end."""
 
     @staticmethod
     async def sleep(seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""How a lane sends what waits, to a real collector that misbehaves, on a clock that is ours."""
+"""A lane sends to a real collector that misbehaves, on a test clock."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ async def running(lane: Lane) -> AsyncIterator[None]:
 
 
 def names(sink: Any) -> list[list[str]]:
-    """The checks of each request."""
+    """Return the checks of each request."""
     return [
         [
             span.name.removeprefix("probed.check ")

@@ -20,7 +20,7 @@ MakeCheck = Callable[..., Check]
 
 
 class Reader:
-    """Collects the board as a collector would see it."""
+    """The board as a collector receives it."""
 
     def __init__(self, board: Board, clock: Any) -> None:
         self._view = MetricsView(board, sdk_resource(board.resource))

@@ -1,4 +1,4 @@
-"""An independent collector, rotel, takes what we send and forwards it to our sink."""
+"""An independent collector, rotel, accepts the export and forwards it to the sink."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The spool's queues: what lasts, what stays in memory and why, and what is counted."""
+"""Queues of the spool: durability, fallback to memory, and counters."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def put(spool: Spool, *bodies: bytes, lane: str = "fail", lasting: bool = 
 
 
 def on_disk(state_dir: Path, lane: str = "fail") -> list[bytes]:
-    """What a life that began now, after a kill, would find."""
+    """Return the requests that a new process would find after a kill."""
     copy = state_dir / "copy"
     shutil.copytree(state_dir / "spool" / lane, copy)
     segments, found = Segments(copy, 1 << 30), []
@@ -198,7 +198,7 @@ async def test_a_request_under_way_that_goes_to_disk_meanwhile_is_sent_once(
 async def test_a_request_under_way_is_not_taken_for_one_of_a_previous_life(
     make: Make, clock: FakeClock, tmp_path: Path
 ) -> None:
-    """Sent from memory, while the directory came to be used: nothing of it may be passed over."""
+    """A request is sent from memory while the directory becomes usable: nothing is skipped."""
     first, second = make(tmp_path), make(tmp_path)
     await put(first, b"old")
     await put(second, b"new")

@@ -1,4 +1,4 @@
-"""The spool's files: what is read back of them, whole, torn, damaged, foreign, or too large."""
+"""Files of the spool: reading whole, torn, corrupt, foreign and oversized ones."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def drain(segments: Segments, since: float = 0.0) -> list[bytes]:
 
 
 def written(directory: Path, *bodies: bytes) -> Path:
-    """The one segment of a life that was killed."""
+    """Return the only segment of a killed process."""
     segments = Segments(directory, LIMIT)
     segments.append([request(body, items=10) for body in bodies])
     (file,) = directory.glob("*.otlp")
@@ -67,7 +67,7 @@ def test_what_was_put_comes_back_in_order_with_all_it_is(tmp_path: Path) -> None
 def test_lives_of_appending_and_sending_are_a_queue(
     tmp_path_factory: pytest.TempPathFactory, lives: Sequence[Sequence[bytes | None]]
 ) -> None:
-    """A body is appended, None sends the oldest; each life ends in a kill."""
+    """A body is appended, None sends the oldest; each process is killed."""
     directory = tmp_path_factory.mktemp("spool") / "lane"
     expected: list[bytes] = []
     for life in lives:
@@ -317,7 +317,7 @@ def test_files_are_for_their_owner_alone(tmp_path: Path) -> None:
 def test_a_batch_that_cannot_be_synced_is_not_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No disk that fails can be had for a test, so its answer is played."""
+    """A failing disk is not available to tests, so its error is simulated."""
 
     def fail(descriptor: int) -> None:
         raise OSError(5, "Input/output error")

@@ -1,4 +1,4 @@
-"""Authority: each kind of certificate is refused for the reason that its name says."""
+"""Authority: each kind of certificate is rejected for the reason in its name."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def _greet(peer: Peer) -> None:
 
 
 async def _first_line(issued: Issued, client: ssl.SSLContext) -> bytes:
-    """What a client reads that trusts the authority and asks for good.example."""
+    """Return what a client reads that trusts the authority and connects to good.example."""
     async with serve(_greet, tls=issued.context) as server:
         reader, writer = await asyncio.open_connection(
             server.host, server.port, ssl=client, server_hostname="good.example"

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_sleepers_wake_in_the_order_of_their_times() -> None:
-    """Not in the order in which they went to sleep; at one time, in that order."""
+    """Sleepers wake by due time, and at the same time in the order in which they went to sleep."""
     clock = FakeClock()
     woken: list[tuple[str, float]] = []
 
@@ -38,7 +38,7 @@ async def test_sleepers_wake_in_the_order_of_their_times() -> None:
 async def test_a_loop_that_sleeps_fires_the_right_number_of_times(
     period: float, start: float
 ) -> None:
-    """One long advance is as good as many short ones, whatever floating point says."""
+    """One long advance equals many short ones, despite floating point."""
     clock = FakeClock(monotonic=start)
     fired = 0
 
@@ -60,7 +60,7 @@ async def test_a_loop_that_sleeps_fires_the_right_number_of_times(
 
 
 async def test_both_clocks_advance_and_only_the_wall_clock_jumps() -> None:
-    """A jump wakes nobody."""
+    """A jump wakes no task."""
     fake = FakeClock()
     clock: Clock = fake
     task = asyncio.create_task(clock.sleep(10.0))
@@ -75,7 +75,7 @@ async def test_both_clocks_advance_and_only_the_wall_clock_jumps() -> None:
 
 
 async def test_a_cancelled_sleeper_leaves_nothing_behind() -> None:
-    """Others that sleep are not disturbed."""
+    """Other sleepers are not affected."""
     clock = FakeClock()
     woken: list[int] = []
 
@@ -96,7 +96,7 @@ async def test_a_cancelled_sleeper_leaves_nothing_behind() -> None:
 
 
 async def test_a_sleep_that_is_not_positive_returns_at_once() -> None:
-    """It still lets others run."""
+    """It still lets other tasks run."""
     clock = FakeClock()
     ran: list[str] = []
     task = asyncio.create_task(_note(ran))

@@ -1,4 +1,4 @@
-"""The contract suite passes a sound kind, and finds what is wrong with an unsound one."""
+"""The contract suite passes a sound kind, and finds the defects of unsound ones."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class EchoProbe(Probe):
 
     kind = "echo"
     address: HostPort
-    """Whom to ask."""
+    """Address of the peer."""
     tls: Tls | None = None
-    """How to judge the certificate."""
+    """TLS settings."""
     password: SecretStr = SecretStr(CANARY)
-    """What nobody may see."""
+    """A secret."""
 
     measures = (Measure("probed.echo.size", unit="By", help="Length of the greeting."),)
     reasons = EchoReason
@@ -93,7 +93,7 @@ class TestEcho(EchoContract):
 
 
 class StartTlsProbe(EchoProbe):
-    """Read the greeting of a peer after TLS was asked for."""
+    """Read the greeting of a peer after STARTTLS."""
 
     async def probe(self, run: Run) -> None:
         async with run.connect(self.address) as stream:
@@ -113,7 +113,7 @@ class StartTlsProbe(EchoProbe):
 
 
 class TestStartTls(EchoContract):
-    """A kind that upgrades to TLS: what comes before is said in clear."""
+    """A kind that upgrades to TLS after a plain-text dialogue."""
 
     probe = StartTlsProbe
 
@@ -127,9 +127,9 @@ class PageProbe(Probe):
 
     kind = "page"
     url: Url
-    """What to fetch."""
+    """URL of the page."""
     tls: Tls = Tls()
-    """How to judge the certificate."""
+    """TLS settings."""
 
     measures = (
         Measure("probed.page.size", unit="By", help="Length of the page.", attributes=("server",)),
@@ -146,7 +146,7 @@ class PageProbe(Probe):
 
 
 class TestPage(ProbeContract):
-    """A kind that speaks HTTP meets the misbehaviours of HTTP too."""
+    """A kind with HTTP is also tested against the misbehaviours of HTTP."""
 
     protocol = "http"
     timeout = 0.3
@@ -171,7 +171,7 @@ class TestPage(ProbeContract):
 
 
 class TestWithoutTls(EchoContract):
-    """The tests of TLS and of names are left out where they do not concern a kind."""
+    """Tests of TLS and of names are removed if they do not apply to a kind."""
 
     speaks_tls = False
     resolves = False
@@ -186,7 +186,7 @@ Ask = Callable[[EchoProbe, Run], Awaitable[None]]
 
 
 def variant(ask: Ask, *, seconds: float = 0.5) -> EchoContract:
-    """The contract of a kind that asks like that."""
+    """Return the contract of a kind with this behaviour."""
 
     class Variant(EchoProbe):
         """A kind that is unsound."""
@@ -358,7 +358,7 @@ async def test_a_fact_that_is_no_json_is_found() -> None:
 
 async def test_a_setting_without_a_docstring_is_found() -> None:
     class Silent(EchoProbe):
-        """A kind that does not explain itself."""
+        """A kind without documentation."""
 
         depth: int = 1
 

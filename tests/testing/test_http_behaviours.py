@@ -1,4 +1,4 @@
-"""What the misbehaving HTTP peers send, byte by byte."""
+"""The misbehaving HTTP peers, byte by byte."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REQUEST = b"GET /a?b HTTP/1.1\r\nHost: a.example\r\n\r\n"
 
 
 async def ask(name: str, limit: int = 1 << 32) -> tuple[bytes, int]:
-    """The first MiB of the answer, and how long it was, or at least `limit`."""
+    """Return the first MiB of the answer, and its length up to `limit`."""
     async with asyncio.timeout(20), serve(name) as server:
         reader, writer = await asyncio.open_connection(server.host, server.port)
         try:
@@ -84,7 +84,7 @@ async def test_floods_never_come_to_a_body(name: str, part: bytes) -> None:
 
 
 async def test_huge_body_is_a_gibibyte() -> None:
-    """It is generated: nobody holds it in memory."""
+    """It is generated, not held in memory."""
     answer, size = await ask("huge_body", limit=256 << 20)
     assert b"Transfer-Encoding: chunked\r\n\r\n10000\r\nxxx" in answer
     assert size >= 256 << 20
@@ -92,7 +92,7 @@ async def test_huge_body_is_a_gibibyte() -> None:
 
 @pytest.mark.parametrize("name", ["gzip_bomb", "deflate_bomb"])
 async def test_bombs_are_small_and_expand_to_a_gibibyte(name: str) -> None:
-    """They are valid to the last bit, check sums included."""
+    """They are valid, including their checksums."""
     answer, _ = await ask(name)
     head, _, body = answer.partition(b"\r\n\r\n")
     assert b"Content-Length: %d" % len(body) in head

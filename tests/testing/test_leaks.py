@@ -1,4 +1,4 @@
-"""no_leaks: what is left behind is found, what has gone is not."""
+"""no_leaks finds leaked objects, and no closed ones."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def test_a_socket_left_open_is_found_with_its_peer() -> None:
 
 
 async def test_a_socket_is_found_though_its_number_was_in_use_before() -> None:
-    """A descriptor is told by what it is, not by its number."""
+    """A descriptor is identified by its inode, not by its number."""
     before = socket.socket()
     number = before.fileno()
     opened: list[socket.socket] = []

@@ -1,4 +1,4 @@
-"""DnsServer: answers from its zone, and misbehaves as it is told."""
+"""DnsServer answers from its zone, and misbehaves on request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The servers misbehave as they are named, seen by raw sockets."""
+"""The servers misbehave as their names say, seen by raw sockets."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ async def test_tls_close() -> None:
 
 @pytest.mark.parametrize("name", sorted(BEHAVIOURS))
 async def test_nothing_is_left_when_the_block_ends(name: str) -> None:
-    """With a client that is connected, asked, and reads nothing."""
+    """The client is connected, has sent a request, and reads nothing."""
     async with no_leaks(), serve(name) as server:
         if BEHAVIOURS[name].talk is not None:
             async with connected(server) as sock:
@@ -208,7 +208,7 @@ async def test_the_end_does_not_wait_for_a_client_that_holds_on() -> None:
 
 
 async def test_a_server_can_refuse_and_come_back_on_the_same_port() -> None:
-    """Existing connections are reset, and nobody else gets the port in between."""
+    """Existing connections are reset, and the port stays reserved in between."""
     async with no_leaks(), serve("silent") as server, connected(server) as first:
         await server.until(lambda: server.connections == 1)
         port = server.port

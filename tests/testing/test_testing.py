@@ -1,4 +1,4 @@
-"""The package's names can be had from it, and none of them is hidden by a module."""
+"""All public names can be imported from the package, and no module hides one."""
 
 from __future__ import annotations
 

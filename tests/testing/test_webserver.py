@@ -130,7 +130,7 @@ def authority() -> Authority:
 
 
 async def test_over_tls_it_says_goodbye(authority: Authority, trusting: ssl.SSLContext) -> None:
-    """A clean end of TLS, so that a body without a length can be told from one cut short."""
+    """TLS is closed cleanly, so that a body without a length differs from a truncated one."""
     issued = authority.issue("a.example")
     async with http_server({"/": Answer(body="hi")}, tls=issued.context) as server:
         assert server.url(host="a.example") == f"https://a.example:{server.port}/"
