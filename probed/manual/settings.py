@@ -130,6 +130,8 @@ def _written(value: Any, shape: Shape, key: str, info: FieldInfo) -> str | None:
             serialize: Any = mark.func
             value, shape = serialize(value), ANY
     plain = _VIEW.value(value, shape, key)
+    if isinstance(plain, float) and plain.is_integer():
+        plain = int(plain)
     text: str = yaml.safe_dump(plain, default_flow_style=True, width=1 << 20, allow_unicode=True)
     return text.removesuffix("\n").removesuffix("\n...")
 
