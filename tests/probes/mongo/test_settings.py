@@ -121,7 +121,7 @@ def test_our_certificate_as_the_string_says(tmp_path: Path) -> None:
     tls = MongoProbe(uri=text).encryption
     assert tls is not None
     assert (tls.ca, tls.certificate, tls.password) == (both, both, None)
-    with pytest.raises(ValidationError, match="cannot be read"):
+    with pytest.raises(ValidationError, match="cannot read the file"):
         MongoProbe(uri=f"{text}.no")
     tls = MongoProbe(uri=f"{text}&tlsCertificateKeyFilePassword={CANARY}").encryption
     assert tls is not None
