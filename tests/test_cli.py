@@ -228,7 +228,7 @@ def test_a_disabled_check_is_said_to_be_left_out_and_runs_when_named(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["check"], "name the checks to run, or say --tag or --all"),
+        (["check"], "name the checks to run, or use --tag or --all"),
         (["check", "okk"], "there is no check 'okk' (did you mean 'ok'?)"),
         (["check", "--al"], "--al"),
         (["check", "--all", "-o", "xml"], "xml"),
@@ -461,7 +461,7 @@ def test_until_ok_ends_at_its_deadline_with_what_is_then(probed: Command, write:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--deadline", "1s"], "--deadline goes with --until ok"),
+        (["--deadline", "1s"], "--deadline needs --until ok"),
         (["--until", "ok", "--deadline", "5"], "write a duration with its unit"),
         (["--until", "up"], "up"),
     ],

@@ -1,4 +1,4 @@
-"""Reload: everything is read and checked first, then all of it is taken over, or nothing."""
+"""Reload: all of a new configuration takes effect, or nothing."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Reloaded:
 
 
 class Reloader:
-    """Takes a changed configuration over, one at a time."""
+    """Reloads, one at a time."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class Reloader:
 
     @property
     def has_files(self) -> bool:
-        """Whether it can be said where values were written."""
+        """Whether the places of values are known."""
         return self._origins is not None
 
     async def with_origins(self) -> Config:
@@ -128,7 +128,7 @@ class Reloader:
                 seen = await self._look()
 
     def status(self) -> Mapping[str, Any]:
-        """Of the last reload, for the API."""
+        """Return the state of the last reload, for the API."""
         path = self._daemon.config.path
         return {
             "file": None if path is None else str(path),

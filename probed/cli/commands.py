@@ -22,7 +22,7 @@ socket_option = click.option(
 )  # fmt: skip
 tag_option = click.option(
     "--tag", "tags", multiple=True, metavar="TAG",
-    help="Those checks that have the tag. May be repeated: any of the tags will do.",
+    help="Only checks with this tag. May be repeated: checks with any of the tags.",
 )  # fmt: skip
 shard_option = click.option(
     "--shard", metavar="INDEX/TOTAL", envvar="PROBED_SHARD", show_envvar=True,
@@ -43,12 +43,12 @@ BAD_CONFIGURATION = 78
 @tag_option
 @click.option(
     "-o", "--output", "outputs", multiple=True, metavar="FORMAT[=FILE]",
-    help="How results are written: text, json, jsonl, junit, nagios or github; to standard output, "
-    "or to a file. May be repeated.",
+    help="Output format: text, json, jsonl, junit, nagios or github; to standard output, or to a "
+    "file. May be repeated.",
 )  # fmt: skip
 @click.option(
     "--until", type=click.Choice(["ok"]),
-    help="Repeat what is not ok until it is, each second, for at most the deadline.",
+    help="Repeat checks that are not ok, once a second, until they are or the deadline has passed.",
 )  # fmt: skip
 @click.option(
     "--deadline", metavar="DURATION", help="With --until: such as 90s or 2m (the default)."
@@ -56,11 +56,11 @@ BAD_CONFIGURATION = 78
 @click.option("-v", "--verbose", is_flag=True, help="Show phases, evidence and measures.")
 @click.option(
     "--dump-shapes", "shapes", is_flag=True,
-    help="Judge nothing: print as JSON what the peers' replies look like, keys and types, no values.",
+    help="Print the shape of the peers' replies as JSON (keys and types, no values); judge nothing.",
 )  # fmt: skip
 @click.option(
     "--daemon", is_flag=True,
-    help="Have the running daemon do it, with its configuration; results count as its own.",
+    help="Run the checks in the running daemon, with its configuration; it records the results.",
 )  # fmt: skip
 @click.option("--socket", metavar="PATH", help="With --daemon: its control socket.")
 @config_option
@@ -78,7 +78,7 @@ def check(
     socket: str | None,
     path: str | None,
 ) -> int:
-    """Run checks once, as the daemon would, and say what was found.
+    """Run checks once, as the daemon would, and print the results.
 
     A NAME may be a pattern, such as 'gateway*'. Where both are given, those of the names and those
     of the tags are run.
@@ -87,23 +87,23 @@ def check(
 
     if not daemon:
         if socket is not None:
-            raise click.UsageError("--socket goes with --daemon")
+            raise click.UsageError("--socket needs --daemon")
         config = _load(path, code=3)
     if not names and not tags and not everything:
-        raise click.UsageError("name the checks to run, or say --tag or --all")
+        raise click.UsageError("name the checks to run, or use --tag or --all")
     parsed = parse_outputs(outputs)
     if daemon:
         if shapes:
             raise click.UsageError("--dump-shapes cannot be combined with --daemon")
         if path is not None or until is not None:
-            raise click.UsageError("--daemon goes with neither -c nor --until")
+            raise click.UsageError("--daemon cannot be combined with -c or --until")
         from probed.cli import control  # noqa: PLC0415
 
         return control.check(
             socket, names, tags, everything=everything, outputs=parsed, verbose=verbose
         )
     if deadline is not None and until is None:
-        raise click.UsageError("--deadline goes with --until ok")
+        raise click.UsageError("--deadline needs --until ok")
     from probed.cli import checking  # noqa: PLC0415
 
     if shapes:
@@ -142,7 +142,7 @@ def run(*, path: str | None, shard: str | None, replicas: int) -> int:
 @click.command()
 @socket_option
 def reload(*, path: str | None) -> int:
-    """Have the daemon read its configuration again; a bad one changes nothing, and exits with 3."""
+    """Make the daemon reload its configuration. A bad one changes nothing and exits with 3."""
     from probed.cli import control  # noqa: PLC0415
 
     return control.reload(path)
@@ -154,26 +154,26 @@ def reload(*, path: str | None) -> int:
 )
 @socket_option
 def status(*, output: str, path: str | None) -> int:
-    """Show what the daemon says of its checks. The exit code is that of the worst."""
+    """Show the daemon's checks that are not up. The exit code is that of the worst."""
     from probed.cli import control  # noqa: PLC0415
 
     return control.status(path, output)
 
 
 @click.command()
-@click.option("--for", "duration", metavar="DURATION", help="Go on by itself after that, e.g. 10m.")
-@click.option("--end", is_flag=True, help="Go on.")
+@click.option("--for", "duration", metavar="DURATION", help="Resume after this time, such as 10m.")
+@click.option("--end", is_flag=True, help="Resume.")
 @click.option(
     "--at-end", is_flag=True,
-    help="Wait for SIGTERM first: a container beside others that says so when all are stopped.",
+    help="Wait for SIGTERM first, then drain: for a container that is stopped with its neighbours.",
 )  # fmt: skip
 @socket_option
 def drain(*, duration: str | None, end: bool, at_end: bool, path: str | None) -> int:
-    """Have the daemon run no checks: what is about to be stopped must not be seen as failing."""
+    """Make the daemon run no checks, so that a planned stop does not look like an outage."""
     from probed.cli import control  # noqa: PLC0415
 
     if end and (at_end or duration is not None):
-        raise click.UsageError("say --for or --at-end, or --end")
+        raise click.UsageError("--for and --at-end cannot be combined with --end")
     if at_end:
         control.await_end()
     return control.drain(path, duration=duration, end=end)
@@ -198,13 +198,13 @@ def list_checks(
 
 @click.group()
 def config() -> None:
-    """Look at the configuration without running it."""
+    """Check, show and compare configurations."""
 
 
 @config.command(name="check")
 @config_option
 def config_check(*, path: str | None) -> None:
-    """Say whether the configuration is valid, and if not, every mistake and its remedy."""
+    """Validate the configuration: list every mistake, each with its remedy."""
     from probed.cli import listing  # noqa: PLC0415
 
     listing.valid(_load(path, code=3))
@@ -212,9 +212,7 @@ def config_check(*, path: str | None) -> None:
 
 @config.command(name="show")
 @click.argument("name", required=False)
-@click.option(
-    "--origin", "origins", is_flag=True, help="Say behind each value where it was written."
-)
+@click.option("--origin", "origins", is_flag=True, help="Show where each value was written.")
 @config_option
 def config_show(*, name: str | None, origins: bool, path: str | None) -> None:
     """Print the effective configuration, or that of one check, defaults applied, secrets masked."""
@@ -233,7 +231,7 @@ def config_show(*, name: str | None, origins: bool, path: str | None) -> None:
     help="The daemon's control socket; else $PROBED_CONTROL, or the usual places.",
 )  # fmt: skip
 def config_diff(*, against: str | None, path: str | None, socket: str | None) -> int:
-    """Say which checks were added (+), removed (-) or changed (~). Exits with 0 if none, 1 if any.
+    """List checks that were added (+), removed (-) or changed (~). Exits with 0 if none, 1 if any.
 
     Without --against the daemon says what a reload would change; it knows its own file.
     """
@@ -241,10 +239,12 @@ def config_diff(*, against: str | None, path: str | None, socket: str | None) ->
 
     if against is not None:
         if socket is not None:
-            raise click.UsageError("say --against or --socket, not both")
+            raise click.UsageError("--against cannot be combined with --socket")
         return listing.difference(_load(against, code=3), _load(path, code=3))
     if path is not None:
-        raise click.UsageError("the daemon knows its own file: say --against FILE, or leave out -c")
+        raise click.UsageError(
+            "-c needs --against FILE: without it, the daemon compares its own file"
+        )
     from probed.cli import control  # noqa: PLC0415
 
     return listing.differing(control.request("diff", socket)["lines"])
@@ -260,7 +260,7 @@ def config_schema() -> None:
 
 @click.group()
 def install() -> None:
-    """Install what belongs beside the daemon."""
+    """Install files that run the daemon."""
 
 
 @install.command(name="systemd")
@@ -270,10 +270,10 @@ def install() -> None:
 )  # fmt: skip
 @click.option(
     "--config", "path", default="/etc/probed/probed.yaml", show_default=True, metavar="FILE",
-    help="The configuration that they name.",
+    help="Configuration file that the units use.",
 )  # fmt: skip
-@click.option("--force", is_flag=True, help="Overwrite units that are others.")
-@click.option("--dry-run", is_flag=True, help="Write nothing; say what would be written.")
+@click.option("--force", is_flag=True, help="Overwrite existing units.")
+@click.option("--dry-run", is_flag=True, help="Write nothing; print what would be written.")
 def install_systemd(*, directory: str, path: str, force: bool, dry_run: bool) -> int:
     """Write units for this installation: the daemon, a timer for single checks, and what is told
     when the daemon has failed. Then it says what to do next.
@@ -288,11 +288,11 @@ def install_systemd(*, directory: str, path: str, force: bool, dry_run: bool) ->
 @click.command()
 @click.option(
     "--generic", is_flag=True,
-    help="Those that know no configuration, as they are in config/prometheus/probed.rules.yml.",
+    help="Print rules that fit every configuration: config/prometheus/probed.rules.yml.",
 )  # fmt: skip
 @click.option(
     "--quorum", type=click.IntRange(min=2, max=100), default=2, show_default=True,
-    help="So many locations must see a check down, where so many see it at all.",
+    help="Locations that must see a check down, where that many run it.",
 )  # fmt: skip
 @config_option
 def rules(*, generic: bool, quorum: int, path: str | None) -> None:
@@ -300,18 +300,18 @@ def rules(*, generic: bool, quorum: int, path: str | None) -> None:
     from probed.cli import ruling  # noqa: PLC0415
 
     if generic and path is not None:
-        raise click.UsageError("--generic goes without -c")
+        raise click.UsageError("--generic cannot be combined with -c")
     ruling.show(None if generic else _load(path, code=3), quorum=quorum)
 
 
 @click.command()
 @click.option(
     "--break", "broken", multiple=True, metavar="NAME",
-    help="Break a peer, to see the failure; a NAME that there is not shows all. May be repeated.",
+    help="Break a peer to see the failure; an unknown NAME lists all. May be repeated.",
 )  # fmt: skip
-@click.option("--seconds", type=click.FloatRange(min=1), help="Stop after so many seconds.")
+@click.option("--seconds", type=click.FloatRange(min=1), help="Stop after this many seconds.")
 def demo(*, broken: tuple[str, ...], seconds: float | None) -> int:
-    """Start embedded peers and the daemon on them, and watch."""
+    """Run the daemon against embedded peers, and watch."""
     from probed.cli import demonstration  # noqa: PLC0415
 
     return demonstration.run(broken, seconds)
@@ -331,7 +331,7 @@ def _shard(text: str | None, replicas: int) -> Shard | None:
 
 
 def _load(path: str | None, *, code: int, origins: bool = False) -> Config:
-    """The configuration; with a bad one, every mistake on standard error and the exit code."""
+    """Return the configuration. Print every mistake of a bad one, and exit."""
     from pathlib import Path  # noqa: PLC0415
 
     from probed.config import ConfigError, find_config, load  # noqa: PLC0415

@@ -1,6 +1,6 @@
-"""`probed reload`, `status`, `drain` and `check --daemon`: asking the daemon that runs.
+"""`probed reload`, `status`, `drain` and `check --daemon`: clients of the running daemon.
 
-Nothing is imported here that is slow to import.
+Nothing slow is imported here.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _WORST = (("down", 2), ("unknown", 3), ("pending", 3), ("degraded", 1))
 def request(
     command: str, path: str | None, *, timeout: float = 120.0, **details: Any
 ) -> dict[str, Any]:
-    """The daemon's answer; where there is none, a word on standard error, and exit code 3."""
+    """Return the daemon's answer. Without one, print why to standard error and exit with 3."""
     try:
         answer = send_request({"command": command, **details}, path=path, timeout=timeout)
     except UnreachableError as error:
@@ -41,12 +41,12 @@ def request(
 
 
 def reload(path: str | None) -> int:
-    """0 where the daemon works from what the files hold now; 3, and why, where it does not."""
+    """Reload. Return 0 if the daemon now runs the configuration of the files, else 3; print why."""
     answer = request("reload", path)
     for line in answer["lines"]:
         click.echo(line, err=not answer["ok"])
     if not answer["ok"]:
-        click.echo("not reloaded: the daemon goes on with the configuration it had", err=True)
+        click.echo("not reloaded: the daemon continues with its previous configuration", err=True)
         return UNKNOWN
     if not answer["lines"]:
         click.echo("nothing has changed")
@@ -66,8 +66,8 @@ def status(path: str | None, output: str) -> int:
 
 
 def await_end() -> None:
-    """Return when somebody asks us to end. Also the first process of a container is heard: what is
-    blocked is not ignored (signal(7)).
+    """Return on SIGTERM or SIGINT. Blocked signals also reach the first process of a container, for which
+    the kernel ignores those without a handler (signal(7)).
     """
     ends = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, ends)

@@ -22,9 +22,8 @@ log = logging.getLogger("probed")
 
 
 def run(config: Config, path: str | None, *, refused: int, shard: Shard | None = None) -> int:
-    """Run the checks, of a shard or all, until SIGTERM or SIGINT; 0 then. `refused` where an address
-    cannot be listened on or a telemetry setting of the environment is wrong. On SIGHUP the file is
-    read again.
+    """Run all checks, or those of a shard, until SIGTERM or SIGINT. Return 0 then, `refused` where an
+    address cannot be listened on or a telemetry setting of the environment is wrong. SIGHUP reloads.
     """
     set_up_logging(config.redactor)
 

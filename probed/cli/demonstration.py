@@ -1,4 +1,4 @@
-"""`probed demo`: embedded peers, the daemon on them, and a table of what it finds."""
+"""`probed demo`: embedded peers, the daemon that checks them, and a table of its results."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _COLOURS = {Verdict.UP: "green", Verdict.DEGRADED: "yellow", Verdict.DOWN: "red"
 
 
 def run(broken: Sequence[str], limit: float | None) -> int:
-    """Show until Ctrl-C, or for so many seconds."""
+    """Run until Ctrl-C, or for `limit` seconds."""
     try:
         run_on_loop(_show, broken, limit)
     except (DemoUnavailable, OSError) as error:
@@ -64,7 +64,7 @@ async def _stop_after(app: App, seconds: float) -> None:
 
 
 def _listening(config: Config) -> Config:
-    """The configuration on the usual ports, or on free ones where those are taken."""
+    """Return the configuration on the usual ports, or on free ones where those are in use."""
 
     def free(address: str) -> str:
         try:
@@ -79,7 +79,7 @@ def _listening(config: Config) -> Config:
 
 
 class _Screen:
-    """A table that is drawn anew on a terminal; elsewhere, a line for each result."""
+    """A live table on a terminal; elsewhere, a line for each result."""
 
     def __init__(self, demo: Demo, broken: Sequence[str]) -> None:
         self._demo = demo

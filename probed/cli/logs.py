@@ -21,7 +21,7 @@ _LINE = 2000
 
 
 def set_up_logging(redactor: Redactor, *, level: int = logging.INFO) -> None:
-    """Send our logs to standard error, every text of theirs cleaned; keep the libraries quiet."""
+    """Log to standard error, with every text cleaned; libraries are quiet."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_formatter()(redactor))
     root = logging.getLogger()
@@ -55,7 +55,7 @@ class _ForPeople(_Cleaned):
 
 
 class _ForTheJournal(_Cleaned):
-    """It has a time of its own; the number is the priority (sd-daemon(3))."""
+    """A line for the journal, which adds the time; the number is the priority (sd-daemon(3))."""
 
     def format(self, record: logging.LogRecord) -> str:
         return f"<{_PRIORITIES[record.levelname]}>{self.text(record)}"

@@ -1,4 +1,4 @@
-"""The event loop: uvloop where it can be had."""
+"""The event loop: uvloop where it is installed."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from probed.output import Style
 
 
 def style_for(stream: TextIO, *, verbose: bool = False, name_width: int = 12) -> Style:
-    """The style for a stream: NO_COLOR and FORCE_COLOR decide before the stream's being a terminal."""
+    """Return the style for a stream. NO_COLOR and FORCE_COLOR take precedence over what the stream is."""
     encoding = (getattr(stream, "encoding", None) or "ascii").lower().replace("-", "")
     return Style(
         colour=_coloured(stream),
@@ -30,7 +30,7 @@ def _coloured(stream: TextIO) -> bool:
 
 
 class Progress:
-    """One line on standard error that says how far it is; nothing where that is no terminal."""
+    """A progress line on standard error, on a terminal only."""
 
     def __init__(self, total: int) -> None:
         dumb = os.environ.get("TERM") == "dumb" or bool(os.environ.get("CI"))

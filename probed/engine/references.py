@@ -1,7 +1,7 @@
-"""Reference targets: is it them, or is it our own network?
+"""Reference checks tell "this machine is offline" from "the target is down".
 
-A reference is a check of something that fails only when this machine is offline. While all of them
-fail, another check's failure says nothing of its target.
+A reference check fails only when this machine is offline. While all of them fail, the failure of another
+check says nothing about its target.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from probed.model import Outcome, Result
 from probed.reasons import Reason
 
 PATIENCE = 2.0
-"""Seconds that a reference may take when it is asked because another check failed."""
+"""Timeout of a reference check that is run because another check failed, in seconds."""
 REST = 5.0
-"""Seconds between two such rounds: references are not ours to load."""
+"""Seconds between two such rounds, so that references are not a load on others."""
 NEVER = float("-inf")
 UNSEEN = NEVER, False
 
 
 class References:
-    """The checks that are references, and what was last seen of them."""
+    """The reference checks, and whether each failed last."""
 
     def __init__(self, runner: Runner, checks: Iterable[Check]) -> None:
         self._runner = runner
@@ -35,11 +35,11 @@ class References:
         self.replace(checks)
 
     def replace(self, checks: Iterable[Check]) -> None:
-        """Take the references among these checks."""
+        """Use the references among these checks."""
         self._checks = [check for check in checks if check.reference and check.enabled]
 
     async def judge(self, check: Check, result: Result, started: float) -> Result:
-        """The result, `unknown` if it failed while this machine was offline. `started` is when its
+        """Return the result, as `unknown` if it failed while this machine was offline. `started` is when its
         run began, on the monotonic clock.
         """
         if check.reference:

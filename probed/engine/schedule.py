@@ -34,19 +34,19 @@ spread like the intervals themselves.
 
 
 def offset(name: str, interval: float) -> float:
-    """Where in the interval the check is due, in seconds: 0 <= offset < interval."""
+    """Return when in its interval the check is due, in seconds: 0 <= offset < interval."""
     digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64 * interval
 
 
 def next_due(after: float, interval: float, phase: float) -> float:
-    """The first time on the check's grid that is later than `after`."""
+    """Return the first time on the check's grid that is later than `after`."""
     due = (floor((after - phase) / interval) + 1) * interval + phase
     return due if due > after else due + interval
 
 
 def first_due(after: float, interval: float, phase: float) -> float:
-    """The first time a check is due that has not run lately: on its grid, or earlier where that
+    """Return when a check is first due that has not run lately: on its grid, or earlier where that
     would be a long wait.
     """
     due = next_due(after, interval, phase)

@@ -6,7 +6,7 @@ from probed.model import Outcome, Result
 from probed.output.report import Report, summary_of
 
 LIMIT = 10
-"""Annotations of a kind that GitHub shows for a step; the worst go first."""
+"""Annotations of one level that GitHub shows for a step; the worst come first."""
 _COMMANDS = {Outcome.FAILED: "error", Outcome.UNKNOWN: "error", Outcome.DEGRADED: "warning"}
 
 
@@ -23,7 +23,7 @@ def render_github(report: Report) -> str:
 
 
 def render_markdown(report: Report) -> str:
-    """A table for the step's summary ($GITHUB_STEP_SUMMARY)."""
+    """Return a table for the step's summary ($GITHUB_STEP_SUMMARY)."""
     lines = [
         f"### probed: {summary_of(report.results)}",
         "",
@@ -55,7 +55,7 @@ def _property(text: str) -> str:
 
 
 def _cell(text: str) -> str:
-    """Foreign text in a table cell: neither markup nor the end of the cell."""
+    """Return foreign text for a table cell, without markup or an end of the cell."""
     for mark, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "&#124;"),
                          ("`", "&#96;"), ("[", "&#91;"), ("*", "&#42;"), ("_", "&#95;"),
                          ("@", "&#64;")):  # fmt: skip

@@ -15,7 +15,7 @@ _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 
 def render_junit(report: Report) -> str:
-    """One suite; a test case for each check, its kind as the class. `degraded` passes, and says why
+    """Return one suite: a test case for each check, its kind as the class. `degraded` passes, and says why
     in `system-out`.
     """
     found = counts(report.results)

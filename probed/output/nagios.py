@@ -1,4 +1,4 @@
-"""One line for Nagios and its kin, with performance data (monitoring-plugins.org, guidelines 2.6)."""
+"""One line for Nagios and compatible monitors, with performance data (monitoring-plugins.org, guidelines 2.6)."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ FORMATS = ("text", "json", "jsonl", "junit", "nagios", "github")
 
 
 def render(name: str, report: Report, style: Style) -> str:
-    """The whole report, without a newline at its end. The style is that of `text`."""
+    """Return the whole report, without a final newline. The style applies to `text`."""
     if name == "jsonl":
         return "\n".join(map(json_line, report.results))
     if name == "text":

@@ -1,4 +1,4 @@
-"""All results of one `probed check`, and the formats that need all of them before they can be written."""
+"""All results of one `probed check`, and the formats that need all of them at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from probed.output.document import check_document, counts
 
 
 class Report(NamedTuple):
-    """The results in the order of the configuration. `started_at` is seconds since the epoch;
+    """Results in the order of the configuration. `started_at` is seconds since the epoch;
     `places` are file and line of each check, by name.
     """
 
@@ -28,13 +28,13 @@ class Report(NamedTuple):
 
     @property
     def bad(self) -> list[Result]:
-        """The results that are not ok, the worst first."""
+        """Results that are not ok, the worst first."""
         found = [result for result in self.results if result.outcome is not Outcome.OK]
         return sorted(found, key=lambda result: -result.outcome.rank)
 
 
 def summary_of(results: Sequence[Result]) -> str:
-    """`6 ok, 1 degraded, 1 failed`."""
+    """Return `6 ok, 1 degraded, 1 failed`."""
     return ", ".join(f"{count} {name}" for name, count in counts(results).items() if count)
 
 

@@ -17,7 +17,7 @@ _INDENT = "    "
 
 
 class Style(NamedTuple):
-    """How it may look: with colours, with characters beyond ASCII, and with how much detail."""
+    """Style of the text: colours, characters beyond ASCII, and how much detail."""
 
     colour: bool = False
     unicode: bool = True
@@ -29,12 +29,12 @@ class Style(NamedTuple):
 
 
 def render_result(result: Result, style: Style) -> str:
-    """One line, and below it what was found; with `verbose`, phases and evidence too."""
+    """Return a line, and its findings below it; with `verbose`, phases and evidence too."""
     return "\n".join(_lines(result, style))
 
 
 def render_summary(results: Sequence[Result], duration_s: float, style: Style) -> str:
-    """`8 checks in 1.2 s: 6 ok, 1 degraded, 1 failed`."""
+    """Return `8 checks in 1.2 s: 6 ok, 1 degraded, 1 failed`."""
     found = counts(results)
     parts = [
         style.paint(f"{count} {name}", _COLOURS[Outcome(name)])
@@ -98,7 +98,7 @@ def _evidence(evidence: Mapping[str, Any], indent: str) -> Iterator[str]:
 
 
 def _facts(facts: Mapping[str, Fact]) -> Iterator[str]:
-    """A line each; what has several lines stands below its name."""
+    """Yield a line for each; a value of several lines stands below its name."""
     width = max((len(name) for name in facts if len(name) <= _BAR), default=0)
     for name, value in facts.items():
         if isinstance(value, tuple):
@@ -109,7 +109,7 @@ def _facts(facts: Mapping[str, Fact]) -> Iterator[str]:
 
 
 def _waterfall(phases: Iterable[Phase], total: float, style: Style) -> Iterator[str]:
-    """Each phase as a bar where and as long as it was, on the scale of the whole run."""
+    """Yield each phase as a bar, on the time scale of the whole run."""
     listed = list(phases)
     width = max((len(phase.name) for phase in listed), default=0)
     full = "█" if style.unicode else "#"

@@ -1,4 +1,4 @@
-"""Who may read, and who may have a check run. Passwords by HTTP authentication, Basic or Bearer."""
+"""Access to the page and the API. Passwords by HTTP authentication, Basic or Bearer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHALLENGE = {
 
 
 class Access:
-    """`read` is the password of who may read, None where anybody may; `admin` of who may do more, too."""
+    """Passwords: `read` for readers, None where anybody may read; `admin` to run checks as well."""
 
     def __init__(self, read: SecretStr | None = None, admin: SecretStr | None = None) -> None:
         self._read = read
@@ -28,7 +28,7 @@ class Access:
 
     @property
     def administered(self) -> bool:
-        """Whether there is anybody who may do more than read."""
+        """Whether anybody may run checks."""
         return self._admin is not None
 
     def may_read(self, headers: Mapping[str, str]) -> bool:
@@ -64,7 +64,7 @@ def is_ours(headers: Mapping[str, str]) -> bool:
 
 
 class Reading:
-    """Middleware: 401 to who may not read."""
+    """Middleware that answers 401 without a reader's password."""
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""uvicorn as a task of ours: on a socket that we bound, leaving signals to the daemon."""
+"""uvicorn as one of our tasks, on a socket that we bound; the daemon handles signals."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STOP_SECONDS = 1
 
 
 def bind(address: str) -> socket.socket:
-    """A listening socket. Raises OSError, whose text names the address."""
+    """Return a listening socket. Raises OSError with a text that names the address."""
     host, port = split_address(address)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
@@ -60,7 +60,7 @@ class Listener:
         )
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Serve until `stop`; the socket is closed then, and also when it is cancelled."""
+        """Serve until `stop` or cancelled; then close the socket."""
         task_status.started()
         try:
             await self._server.serve(sockets=[self._socket])

@@ -15,13 +15,13 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 Scrape = Callable[[str], tuple[str, Iterable[bytes]]]
-"""From an Accept header to a content type and the chunks of the answer."""
+"""Returns content type and chunks of the answer for an Accept header."""
 Health = Callable[[], str | None]
-"""None if all is well, else what is not."""
+"""Returns None if all is well, else what is wrong."""
 
 
 def telemetry_app(scrape: Scrape, live: Health, ready: Health) -> Starlette:
-    """`/metrics` in the format asked for, `/livez` and `/readyz` as 200 or 503 with a sentence."""
+    """Return `/metrics` in the requested format, `/livez` and `/readyz` as 200 or 503 with a sentence."""
 
     async def metrics(request: Request) -> Response:
         content_type, chunks = scrape(request.headers.get("accept", ""))
@@ -48,7 +48,7 @@ def _told(problem: str | None) -> Response:
 
 
 async def _paced(chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
-    """The chunks, letting probes go on between them."""
+    """Yield the chunks, and let other tasks run between them."""
     for chunk in chunks:
         yield chunk
         await checkpoint()

@@ -77,9 +77,9 @@ def test_the_daemon_runs_a_check_now_and_it_counts(begin: Any, port: int, tmp_pa
     ("arguments", "said"),
     [
         (["--daemon"], "name the checks to run"),
-        (["--daemon", "--all", "--until", "ok"], "--daemon goes with neither -c nor --until"),
-        (["--daemon", "--all", "-c", "x.yaml"], "--daemon goes with neither -c nor --until"),
-        (["--all", "--socket", "x"], "--socket goes with --daemon"),
+        (["--daemon", "--all", "--until", "ok"], "--daemon cannot be combined with -c or --until"),
+        (["--daemon", "--all", "-c", "x.yaml"], "--daemon cannot be combined with -c or --until"),
+        (["--all", "--socket", "x"], "--socket needs --daemon"),
     ],
 )
 def test_what_does_not_go_together(probed: Any, arguments: list[str], said: str) -> None:

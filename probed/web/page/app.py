@@ -24,7 +24,7 @@ from probed.web.page.markup import Child
 from probed.web.page.overview import Filter, Overview, row_id
 
 CHUNK = 1 << 15
-"""Characters that are made at a time, before probes go on."""
+"""Characters that are rendered before other tasks may run."""
 RUN_SECONDS = 120.0
 
 
@@ -186,7 +186,7 @@ async def _favicon(_: Request) -> Response:
 
 
 async def _paced(parts: Iterator[str]) -> AsyncIterator[bytes]:
-    """The parts in pieces, letting probes go on between them."""
+    """Yield the parts in pieces, and let other tasks run between them."""
     piece: list[str] = []
     size = 0
     for part in parts:

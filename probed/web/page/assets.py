@@ -1,4 +1,4 @@
-"""The page's style and script. They stand in each page, and the policy allows these two by their hash."""
+"""The page's style and script, inline in each page; the content security policy allows their hashes."""
 
 from __future__ import annotations
 

@@ -14,9 +14,9 @@ from probed.web.page.layout import check_url, findings, moment, pairs, runbook, 
 from probed.web.page.markup import Child, Html, el
 
 LINES = 400_000
-"""Characters of a configuration that are shown."""
+"""Characters of a configuration that the page shows at most."""
 Rows = Iterable[tuple[str, str, str]]
-"""Name, labels and value of each of the daemon's own series."""
+"""Name, labels and value of each of the daemon metrics."""
 
 
 def check_body(
@@ -53,7 +53,7 @@ def check_body(
     yield pairs(about)
     yield el(
         "p",
-        el("a", "All settings, and where each is written", href=check_url(check.name, "/settings")),
+        el("a", "All settings, and where each is set", href=check_url(check.name, "/settings")),
     )
 
 
@@ -134,7 +134,7 @@ def config_body(reload: Mapping[str, Any], text: str) -> Iterator[Child]:
 
 
 def reload_part(reload: Mapping[str, Any]) -> Html:
-    """Since when it is in force, and what was wrong with what came after."""
+    """Return when the configuration was loaded, and why the last reload was refused."""
     parts: list[Child] = [pairs({"file": reload["file"], "in force since": reload["loaded_at"]})]
     if not reload["last_reload_ok"]:
         parts.append(el("p", "The last reload was refused:", role="alert", class_="down"))

@@ -1,4 +1,4 @@
-"""Small pictures as inline SVG: readable without colours, and by a screen reader."""
+"""Small charts as inline SVG, readable without colours and by screen readers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _BADGE = {
 
 
 def sparkline(name: str, past: Sequence[Past], *, shown: int = SHOWN, wide: bool = False) -> Html:
-    """How long the last runs took. One that was not ok is a gap with a mark: as high as the picture
+    """Return a line of how long the last runs took. A run that was not ok is a gap with a mark: as high as the chart
     where it has failed, half where it was degraded, dotted where nothing is known.
     """
     runs = past[-shown:]
@@ -57,7 +57,7 @@ def sparkline(name: str, past: Sequence[Past], *, shown: int = SHOWN, wide: bool
 
 @cache
 def _places(width: int, shown: int) -> tuple[str, ...]:
-    """Where the runs stand, from left to right."""
+    """Return the runs' places, from left to right."""
     return tuple(f"{(number + 0.5) * width / shown:.1f}" for number in range(shown))
 
 
@@ -72,7 +72,7 @@ def _said(name: str, runs: Sequence[Past], good: Sequence[float]) -> str:
 
 
 def timeline(changes: Sequence[Transition], until: float) -> Html:
-    """Which verdict held when, since the first change that is known. The higher, the worse."""
+    """Return a bar of verdicts over time, since the first known change. Higher is worse."""
     begin = changes[0].at
     total = until - begin
     if total <= 0:
@@ -95,7 +95,7 @@ def timeline(changes: Sequence[Transition], until: float) -> Html:
 
 
 def waterfall(phases: Sequence[Phase], total: float) -> Html:
-    """Each phase where and as long as it was, on the scale of the whole run."""
+    """Return a table of phases, each with a bar on the time scale of the whole run."""
     rows = []
     for phase in phases:
         start = min(100.0, 100 * phase.start_s / total) if total else 0.0
@@ -119,7 +119,7 @@ def waterfall(phases: Sequence[Phase], total: float) -> Html:
 
 
 def badge(name: str, verdict: Verdict) -> Html:
-    """A check's verdict for a page elsewhere."""
+    """Return a badge of a check's verdict, for other pages."""
     left, right = 7 * len(name) + 14, 7 * len(verdict.value) + 14
     width = left + right
     return Html(

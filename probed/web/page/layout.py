@@ -14,18 +14,18 @@ from probed.web.page.assets import SCRIPT, STYLE
 from probed.web.page.markup import Child, Html, el, text
 
 ORDER = (Verdict.DOWN, Verdict.UNKNOWN, Verdict.DEGRADED, Verdict.PENDING, Verdict.UP)
-"""Verdicts as somebody who was woken wants to see them."""
+"""Verdicts, the most urgent first."""
 _PAGES = (("/", "Checks"), ("/config", "Configuration"), ("/status", "Daemon"))
 CAUSES = 3
-"""Findings of a run that say why a check is not up."""
+"""Findings of a run that are shown as causes."""
 REFRESH = 15
-"""Seconds after which a page without a script is loaded anew."""
+"""Seconds after which a page without a script reloads."""
 
 
 def document(
     title: str, where: str, body: Iterable[Child], *, here: str, events: str | None
 ) -> Iterator[str]:
-    """A whole page, in pieces: the `body` is written as it is iterated over."""
+    """Yield a whole page in pieces; the `body` is rendered while it is iterated over."""
     shown = f"{title} · probed"
     attributes = f' data-events="{text(events)}"' if events else ""
     yield f'<!doctype html><html lang="en"{attributes}><head><meta charset="utf-8">'
@@ -54,7 +54,7 @@ def verdict(found: Verdict) -> Html:
 
 
 def moment(at: float | None) -> Html:
-    """A time in UTC."""
+    """Return a time in UTC."""
     if not at:
         return Html("")
     when = datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
@@ -66,7 +66,7 @@ def check_url(name: str, more: str = "") -> str:
 
 
 def runbook(url: str | None) -> Child:
-    """A link, where it is one that a browser may follow."""
+    """Return a link if a browser may follow it, else text."""
     if not url:
         return None
     if url.startswith(("https://", "http://")):
@@ -75,7 +75,7 @@ def runbook(url: str | None) -> Child:
 
 
 def trouble(entry: CheckHistory) -> Html:
-    """A check that is not up, its cause first."""
+    """Return a check that is not up, its causes first."""
     check, state, last = entry.check, entry.state, entry.last_not_ok or entry.last
     found = () if last is None else last.findings
     causes: Child = [
@@ -125,7 +125,7 @@ def findings(found: Iterable[Finding]) -> list[Html]:
 
 
 def pairs(values: Mapping[str, Any]) -> Child:
-    """Names and what stands for them, in a list."""
+    """Return names and values as a description list."""
     rows: list[Child] = []
     for name, value in values.items():
         if value is None or value == "":

@@ -151,7 +151,7 @@ class Hub:
 
 
 class EventStream:
-    """A response that never ends by itself, to a reader that may stop reading."""
+    """An endless response, closed when the reader goes away or reads too slowly."""
 
     def __init__(self, source: AsyncIterator[str], headers: Mapping[str, str]) -> None:
         self._source = source

@@ -1,4 +1,4 @@
-"""Markup by construction: text is escaped wherever it stands, and only `Html` is not."""
+"""Markup by construction: all text is escaped, but for `Html`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 
 class Html(str):
-    """Markup that we made."""
+    """Markup that is safe as it is."""
 
     __slots__ = ()
 
@@ -35,7 +35,7 @@ def el(name: str, /, *children: Child, **attributes: str | float | bool | None) 
 
 
 def text(child: Child) -> Html:
-    """The markup of a child."""
+    """Return the markup of a child."""
     if isinstance(child, Html):
         return child
     if isinstance(child, str):

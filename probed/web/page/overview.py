@@ -1,4 +1,4 @@
-"""All checks: what is not up first, then a table, filtered by what the query says."""
+"""All checks: those that are not up first, then a table, filtered by the query."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from probed.web.page.layout import ORDER, check_url, moment, trouble, verdict
 from probed.web.page.markup import Child, Html, el
 
 TROUBLES = 25
-"""Checks that are not up whose causes are shown."""
+"""Checks that are not up whose causes are shown at most."""
 _FIELDS = ("state", "kind", "tag", "q")
 
 
@@ -53,7 +53,7 @@ class Filter:
 
 
 class Overview:
-    """Renders it. A row is made anew only when its check has run since."""
+    """The overview. A row is rendered again only after its check has run."""
 
     def __init__(self, history: History) -> None:
         self._history = history
@@ -78,7 +78,7 @@ class Overview:
             yield el("p", "No check matches this filter.", class_="mute")
 
     def entries(self, wanted: Filter) -> Iterator[CheckHistory]:
-        """Those that are wanted, in the order of the configuration."""
+        """Return the entries that match, in the order of the configuration."""
         return (entry for entry in self._history.checks.values() if wanted.takes(entry))
 
     def summary(self) -> Html:
@@ -93,7 +93,7 @@ class Overview:
         return el("ul", items, id="summary", class_="counts")
 
     def troubles(self) -> Html:
-        """Worst first: by verdict, then by severity, then by how long."""
+        """Return the checks that are not up, the worst first: by verdict, severity and duration."""
         bad = [
             entry
             for entry in self._history.checks.values()
@@ -107,7 +107,7 @@ class Overview:
         shown: list[Child] = [trouble(entry) for entry in bad[:TROUBLES]]
         if len(bad) > TROUBLES:
             shown.append(el("p", f"and {len(bad) - TROUBLES} more", class_="mute"))
-        return el("section", shown, id="troubles", aria_label="What is not up")
+        return el("section", shown, id="troubles", aria_label="Checks that are not up")
 
     def row(self, entry: CheckHistory) -> Html:
         check, last = entry.check, entry.last
