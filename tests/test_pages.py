@@ -16,7 +16,9 @@ import yaml
 
 from probed.cli import cli
 from probed.config import loads
+from probed.model import MetricType
 from probed.registry import Registry
+from probed.telemetry.catalogue import CATALOGUE, SHARD, label_name, prometheus_name
 
 SECTIONS = {"service", "telemetry", "defaults", "include", "templates", "checks"}
 SECRETS = {"stripe_rk": "rk_live_" + "a" * 24, "stripe_whsec": "whsec_" + "a" * 32}
@@ -165,3 +167,22 @@ def test_the_layers_of_the_architecture_are_those_of_the_contract(project: Path)
     table = (project / "docs/ARCHITECTURE.md").read_text().split("| Layer | Duty |")[1]
     rows = re.findall(r"^\| (`[^|]+`) \|", table.split("\n\n")[0], re.MULTILINE)
     assert [re.findall(r"\w+", row) for row in rows] == [re.findall(r"\w+", row) for row in layers]
+
+
+def test_every_metric_that_the_pages_name_is_exported(project: Path) -> None:
+    known = {"probed_tls_certificate_not_after_seconds"}
+    for measure in (*CATALOGUE, SHARD):
+        known |= {prometheus_name(measure), *map(label_name, measure.attributes)}
+        if measure.kind is MetricType.HISTOGRAM:
+            known.add(f"{prometheus_name(measure)}_bucket")
+    for page in ("telemetry", "operation", "troubleshooting", "kubernetes", "tls"):
+        text = (project / f"docs/{page}.md").read_text()
+        found = set(re.findall(r"\b(probed_[a-z_]+)\b(?!/)", text))
+        assert found - known == set(), page
+
+
+@pytest.mark.parametrize("kind", Registry().kinds())
+def test_the_page_of_a_kind_has_each_of_its_measures(project: Path, kind: str) -> None:
+    text = (project / f"docs/{kind}.md").read_text()
+    for measure in Registry().load(kind).measures:
+        assert measure.name in text or f"`.{measure.name.rpartition('.')[2]}`" in text, measure.name
