@@ -22,7 +22,11 @@ from probed.telemetry.catalogue import CATALOGUE, SHARD, label_name, prometheus_
 
 SECTIONS = {"service", "telemetry", "defaults", "include", "templates", "checks"}
 SECRETS = {"stripe_rk": "rk_live_" + "a" * 24, "stripe_whsec": "whsec_" + "a" * 32}
-ENVIRONMENT = {"MONGO_URI": "mongodb://db.internal:27017/", "MONGO": "mongodb://db.internal:27017/"}
+ENVIRONMENT = {
+    "STRIPE_KEY": SECRETS["stripe_rk"],
+    "MONGO_URI": "mongodb://db.internal:27017/",
+    "MONGO": "mongodb://db.internal:27017/",
+}
 README_WORDS = 1200
 
 

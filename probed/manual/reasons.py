@@ -20,7 +20,7 @@ from probed.reasons import Reason, Reasons
 from probed.registry import Registry
 from probed.text.suggest import closest
 
-WIDTH = 100
+WIDTH = 80
 _COMMAND = re.compile("`[^`]+`")
 _JOINT = "\x1f"
 
