@@ -42,7 +42,7 @@ def through(vantage: Vantage) -> Lookup:
     from probed.net.answer import Said  # noqa: PLC0415  # dnspython
 
     async def lookup(name: str, kind: str, /) -> Found:
-        answer = await vantage.ask(name, kind)
+        answer = await vantage.query(name, kind)
         if answer.temporary or answer.said is Said.CNAME_ONLY:
             raise TempFail(name, kind, answer.reason)
         if answer.cut and kind == "TXT":

@@ -113,7 +113,7 @@ class Resolver:
             full = dns.name.from_text(name)
         except (dns.exception.DNSException, UnicodeError):
             raise ProbeError(Reason.DNS_NXDOMAIN, "This is not a valid domain name.") from None
-        answer = await Vantage("", [server] if server else self.name_servers()).ask(full, kind)
+        answer = await Vantage("", [server] if server else self.name_servers()).query(full, kind)
         if answer.said is not Said.ANSWER:
             raise answer.error
         return [sanitize(text, RECORD_LENGTH) for text in answer.texts[:RECORD_LIMIT]]

@@ -41,7 +41,7 @@ class Vantage:
         self.name = name
         self.servers = tuple(servers)
         self.zone = zone
-        self.asked: list[Answer] = []
+        self.answers: list[Answer] = []
         self._patience = patience
         self._tries = tries
         self._budget = budget
@@ -49,7 +49,7 @@ class Vantage:
         self._locks: dict[tuple[dns.name.Name, str], anyio.Lock] = {}
         self._turns = anyio.Semaphore(OUTSTANDING)
 
-    async def ask(self, name: str | dns.name.Name, kind: str) -> Answer:
+    async def query(self, name: str | dns.name.Name, kind: str) -> Answer:
         """Return the first server's answer, or else the last failure. Raises nothing but cancellation."""
         full = name_of(name) if isinstance(name, str) else name
         if full is None:
@@ -77,7 +77,7 @@ class Vantage:
                         name, kind, server, recurse=not self.zone, patience=self._patience
                     )
                 answer = replace(self._of_zone(answer), tries=tries)
-                self.asked.append(answer)
+                self.answers.append(answer)
                 if not answer.temporary or answer.said is Said.TOO_LARGE:
                     return answer
                 if answer.said is Said.TIMEOUT:

@@ -30,7 +30,7 @@ async def judge_selector(
     """The key at one selector. `data` of the part is whether signatures with it can be verified."""
     name = key_name(selector.selector, domain)
     part.data = False
-    answer = await vantage.ask(name, "TXT")
+    answer = await vantage.query(name, "TXT")
     if answer.temporary or answer.said is Said.CNAME_ONLY:
         part.temporary(TempFail(name, "TXT", answer.reason))
         return

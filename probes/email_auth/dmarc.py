@@ -23,7 +23,7 @@ from probes.email_auth.tags import lenient
 from probes.email_auth.verdicts import AuthPart
 
 URIS = 5
-"""Report addresses that are asked about."""
+"""Report addresses whose authorisation is looked up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ async def _judge_none(part: AuthPart, vantage: Vantage, found: Walk, domain: str
     evidence = {}
     if found.near:
         evidence["dmarc_version"] = [f"_dmarc.{name}" for name in found.near]
-    apex = await vantage.ask(domain, "TXT")
+    apex = await vantage.query(domain, "TXT")
     if any(parse_dmarc(row) for row in apex.rows):
         evidence["dmarc_misplaced"] = [domain]
     hints = {"dmarc_version": "its version is not DMARC1 to the letter",

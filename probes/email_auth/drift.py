@@ -42,7 +42,7 @@ class Seen:
 
 async def look(vantage: Vantage, tracked: Tracked) -> Seen | None:
     """The records; None where this vantage cannot say."""
-    answer = await vantage.ask(tracked.name, tracked.type)
+    answer = await vantage.query(tracked.name, tracked.type)
     if answer.temporary or answer.said is Said.CNAME_ONLY:
         return None
     rows: Sequence[Any] = answer.rows

@@ -11,7 +11,7 @@ from probes.email_auth.tags import TagError, strict
 from probes.email_auth.verdicts import AuthPart
 
 HOSTS = 10
-"""Mail servers that are asked about."""
+"""Mail servers that are looked up."""
 _ID = re.compile(r"[A-Za-z0-9]{1,32}\Z")
 _DIGEST = {1: 32, 2: 64}
 """Bytes of the data of a TLSA record, by matching type (RFC 6698 section 2.1.3)."""

@@ -36,14 +36,14 @@ MEASURES = (
 
 
 def measure_queries(run: Run, vantages: Sequence[Vantage]) -> None:
-    """Count what each vantage was asked, and how long it took."""
+    """Measure the number and duration of each vantage point's queries."""
     left = OBSERVED
     for vantage in vantages:
-        run.measure("probed.dns.queries", len(vantage.asked), {"vantage": vantage.name})
-        for answer in vantage.asked[:left]:
+        run.measure("probed.dns.queries", len(vantage.answers), {"vantage": vantage.name})
+        for answer in vantage.answers[:left]:
             run.measure(
                 "probed.dns.query.duration",
                 answer.seconds,
                 {"vantage": vantage.name, "rtype": answer.type, "outcome": answer.said.value},
             )
-        left = max(0, left - len(vantage.asked))
+        left = max(0, left - len(vantage.answers))

@@ -137,10 +137,10 @@ checks:
         """Those that answer at all; a finding for those that do not."""
         silent: dict[str, str] = {}
 
-        async def ask(vantage: Vantage) -> None:
+        async def query_soa(vantage: Vantage) -> None:
             silent[vantage.name] = "timeout"
             with anyio.CancelScope(deadline=ends):
-                answer = await vantage.ask(self.domain, "SOA")
+                answer = await vantage.query(self.domain, "SOA")
                 if not answer.temporary:
                     del silent[vantage.name]
                 else:
@@ -148,7 +148,7 @@ checks:
 
         async with anyio.create_task_group() as tasks:
             for vantage in vantages:
-                tasks.start_soon(ask, vantage)
+                tasks.start_soon(query_soa, vantage)
         up = [vantage for vantage in vantages if vantage.name not in silent]
         if len(up) < max(1, self.quorum):
             who = f"{len(up)} of {len(vantages)} resolvers answer"
@@ -263,7 +263,7 @@ checks:
     async def _drift(
         self, run: Run, up: list[Vantage], ends: float, *, broken: bool
     ) -> list[Vantage]:
-        """Compare what all vantages see; the zone's own servers, where they are asked."""
+        """Compare the records at all vantage points, including the zone's servers where configured."""
         part = AuthPart(run.part())
         authoritative: list[Vantage] = []
         with anyio.CancelScope(deadline=ends) as scope:
@@ -293,8 +293,8 @@ checks:
         servers = await own_servers(run, through, self.domain, named)
         authoritative: list[Vantage] = []
 
-        async def ask(server: Vantage) -> None:
-            answer = await server.ask(self.domain, "SOA")
+        async def query_soa(server: Vantage) -> None:
+            answer = await server.query(self.domain, "SOA")
             if not answer.temporary:
                 authoritative.append(server)
                 return
@@ -303,7 +303,7 @@ checks:
 
         async with anyio.create_task_group() as tasks:
             for server in servers:
-                tasks.start_soon(ask, server)
+                tasks.start_soon(query_soa, server)
         if not authoritative:
             part.run.findings.clear()
             raise TempFail(self.domain, "SOA", Why.DNS_UNAVAILABLE)
@@ -357,4 +357,4 @@ async def _within(ends: float, judge: Judge, part: AuthPart, vantage: Vantage) -
 
 
 async def _judge_authentic(part: AuthPart, vantage: Vantage) -> None:
-    extras.judge_authentic(part, vantage.asked)
+    extras.judge_authentic(part, vantage.answers)

@@ -209,10 +209,10 @@ def _lint_networks(part: AuthPart, record: SpfRecord, domain: str) -> None:
 
 
 async def _lint_dns(part: AuthPart, vantage: Vantage, domain: str) -> None:
-    answer = await vantage.ask(domain, "TXT")
+    answer = await vantage.query(domain, "TXT")
     if answer.alias_beside:
         part.degraded(Why.SPF_LINT_CNAME, domain=domain)
-    former = await vantage.ask(domain, "SPF")
+    former = await vantage.query(domain, "SPF")
     if former.said is Said.ANSWER and not former.aliases:
         part.degraded(Why.SPF_LINT_TYPE, domain=domain)
 

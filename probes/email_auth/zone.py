@@ -7,7 +7,7 @@ from probed.mail import Lookup, TempFail, through
 
 SERVERS = 8
 ADDRESSES = 2
-"""Addresses of each server that are asked."""
+"""Addresses of each server that are queried."""
 DEPTH = 8
 """Labels that are left out in search of the zone."""
 

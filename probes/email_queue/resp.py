@@ -1,4 +1,4 @@
-"""As much of Redis' protocol (RESP2) as it takes to ask how long a queue is."""
+"""The part of the Redis protocol (RESP2) that measuring a queue needs."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def _not_redis() -> ProbeError:
 
 
 class Resp:
-    """One conversation; a command is sent and its reply is read, within bounds."""
+    """A connection that sends commands and reads bounded replies."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._held = b""
 
     async def command(self, *words: str | bytes) -> Value:
-        """Raises RespError, ProbeError or OSError."""
+        """Send a command and return its reply. Raises RespError, ProbeError or OSError."""
         parts = [word.encode() if isinstance(word, str) else word for word in words]
         sent = b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)
         await self._stream.send(b"*%d\r\n%s" % (len(parts), sent))

@@ -60,10 +60,10 @@ async def raw(reply: Callable[[bytes], list[bytes]]) -> AsyncIterator[Server]:
 async def test_records_are_plain_values() -> None:
     async with no_leaks(), dns_server(ZONE) as server:
         here = vantage(server.server)
-        text = await here.ask("a.test", "TXT")
+        text = await here.query("a.test", "TXT")
         assert set(text.rows) == {b"v=spf1 -all", "café".encode()}
-        assert sorted((await here.ask("a.test", "MX")).rows) == [(5, ""), (10, "mail.a.test")]
-        assert sorted((await here.ask("A.TEST.", "A")).rows) == ["192.0.2.1", "192.0.2.2"]
+        assert sorted((await here.query("a.test", "MX")).rows) == [(5, ""), (10, "mail.a.test")]
+        assert sorted((await here.query("A.TEST.", "A")).rows) == ["192.0.2.1", "192.0.2.2"]
     assert (text.said, text.server, text.ttl, text.tcp) == (Said.ANSWER, server.server, 60, False)
     assert text.authoritative
     assert text.size > 40
@@ -88,7 +88,7 @@ async def test_records_are_plain_values() -> None:
 async def test_what_is_no_answer_says_why(name: str, kind: str, said: str, reason: Reason) -> None:
     faults: Any = {f"{fault}.test": fault for fault in ("servfail", "refused", "silent", "garbage")}
     async with dns_server(ZONE, faults=faults | {"loop.test": "cname_loop"}) as server:
-        answer = await vantage(server.server).ask(name, kind)
+        answer = await vantage(server.server).query(name, kind)
     assert answer.said == said
     assert answer.reason is reason
     assert answer.rows == ()
@@ -97,8 +97,8 @@ async def test_what_is_no_answer_says_why(name: str, kind: str, said: str, reaso
 async def test_an_alias_is_followed_and_told() -> None:
     async with dns_server(ZONE) as server:
         here = vantage(server.server)
-        followed = await here.ask("www.test", "A")
-        dangling = await here.ask("far.test", "A")
+        followed = await here.query("www.test", "A")
+        dangling = await here.query("far.test", "A")
     assert sorted(followed.rows) == ["192.0.2.1", "192.0.2.2"]
     assert followed.aliases == ("a.test",)
     assert dangling.aliases == ("elsewhere.invalid",)
@@ -106,7 +106,7 @@ async def test_an_alias_is_followed_and_told() -> None:
 
 async def test_the_zones_own_server_does_not_know_where_an_alias_ends() -> None:
     async with dns_server(ZONE) as server:
-        answer = await vantage(server.server, zone=True).ask("far.test", "A")
+        answer = await vantage(server.server, zone=True).query("far.test", "A")
     assert answer.said is Said.CNAME_ONLY
 
 
@@ -115,8 +115,8 @@ async def test_a_server_without_authority_is_none_of_the_zone() -> None:
         return [dns.message.make_response(dns.message.from_wire(wire)).to_wire()]
 
     async with raw(reply) as server:
-        assert (await vantage(server, zone=True).ask("a.test", "A")).temporary
-        assert (await vantage(server).ask("a.test", "A")).said is Said.NODATA
+        assert (await vantage(server, zone=True).query("a.test", "A")).temporary
+        assert (await vantage(server).query("a.test", "A")).said is Said.NODATA
 
 
 async def test_the_next_server_is_asked_where_one_does_not_answer() -> None:
@@ -127,9 +127,9 @@ async def test_the_next_server_is_asked_where_one_does_not_answer() -> None:
     ):
         dead = ("127.0.0.1", nobody.port)
         here = vantage(dead, broken.server, good.server)
-        answer = await here.ask("a.test", "A")
+        answer = await here.query("a.test", "A")
     assert answer.server == good.server
-    assert [(a.server, a.said) for a in here.asked] == [
+    assert [(a.server, a.said) for a in here.answers] == [
         (dead, "unreachable"), (broken.server, "server_failure"), (good.server, "answer"),
     ]  # fmt: skip
 
@@ -137,8 +137,8 @@ async def test_the_next_server_is_asked_where_one_does_not_answer() -> None:
 async def test_only_a_server_that_was_silent_is_asked_again() -> None:
     async with dns_server(fault="silent") as silent, dns_server(fault="servfail") as broken:
         here = vantage(silent.server, broken.server, tries=2, patience=0.02)
-        answer = await here.ask("a.test", "A")
-    assert [a.server for a in here.asked] == [silent.server, broken.server, silent.server]
+        answer = await here.query("a.test", "A")
+    assert [a.server for a in here.answers] == [silent.server, broken.server, silent.server]
     assert answer.said is Said.SERVER_FAILURE, "what was said counts for more than silence"
 
 
@@ -147,9 +147,9 @@ async def test_the_same_is_not_asked_twice_however_many_ask() -> None:
         here = vantage(server.server)
         async with anyio.create_task_group() as tasks:
             for name in ("a.test", "A.test", "a.test."):
-                tasks.start_soon(here.ask, name, "A")
+                tasks.start_soon(here.query, name, "A")
         assert len(server.queries) == 1
-        assert (await vantage(server.server).ask("a.test", "A")).said is Said.ANSWER
+        assert (await vantage(server.server).query("a.test", "A")).said is Said.ANSWER
         assert len(server.queries) == 2, "another run asks again"
 
 
@@ -158,16 +158,16 @@ async def test_whoever_waits_for_the_same_answer_gets_it_though_another_gave_up(
         here = vantage(server.server, patience=5)
         async with anyio.create_task_group() as tasks:
             with anyio.move_on_after(0.02):
-                await here.ask("a.test", "A")
+                await here.query("a.test", "A")
             server.faults.clear()
-            tasks.start_soon(here.ask, "a.test", "A")
-    assert [a.said for a in here.asked] == [Said.ANSWER]
+            tasks.start_soon(here.query, "a.test", "A")
+    assert [a.said for a in here.answers] == [Said.ANSWER]
 
 
 async def test_queries_are_counted_and_end() -> None:
     async with dns_server(ZONE) as server:
         here = vantage(server.server, budget=3)
-        said = [(await here.ask(f"{n}.test", "A")).said for n in range(5)]
+        said = [(await here.query(f"{n}.test", "A")).said for n in range(5)]
     assert said == ["nxdomain"] * 3 + ["budget"] * 2
     assert len(server.queries) == 3
 
@@ -177,7 +177,7 @@ async def test_not_more_than_a_few_wait_at_a_time() -> None:
         here = vantage(server.server, patience=0.05)
         async with anyio.create_task_group() as tasks:
             for n in range(9):
-                tasks.start_soon(here.ask, f"{n}.test", "A")
+                tasks.start_soon(here.query, f"{n}.test", "A")
             await server.until(lambda: len(server.queries) == 8)
         assert len(server.queries) == 9
 
@@ -193,10 +193,10 @@ async def test_a_large_answer_is_refused_unread(tcp: bool) -> None:
     text = [" ".join(f'"{"x" * 250}"' for _ in range(251))]
     async with dns_server({("a.test", "TXT"): text}) as server:
         if tcp:
-            answer = await vantage(server.server).ask("a.test", "TXT")
+            answer = await vantage(server.server).query("a.test", "TXT")
         else:
             async with raw(lambda wire: [response(wire, text)]) as flood:
-                answer = await vantage(flood).ask("a.test", "TXT")
+                answer = await vantage(flood).query("a.test", "TXT")
     assert answer.said is Said.TOO_LARGE
     assert answer.reason is Reason.DNS_TOO_LARGE
 
@@ -212,7 +212,7 @@ async def test_of_many_tiny_records_only_a_part_is_parsed() -> None:
         return loads[-1:]
 
     async with raw(reply) as server:
-        answer = await vantage(server).ask("a.test", "TXT")
+        answer = await vantage(server).query("a.test", "TXT")
     assert answer.said is Said.ANSWER
     assert answer.cut
     start = time.perf_counter()
@@ -225,7 +225,7 @@ async def test_of_many_tiny_records_only_a_part_is_parsed() -> None:
 
 async def test_a_flood_of_what_is_no_answer_ends() -> None:
     async with raw(lambda wire: [wire[:2] + b"\xff" * 40] * 200) as server, no_leaks():
-        answer = await vantage(server, patience=2).ask("a.test", "A")
+        answer = await vantage(server, patience=2).query("a.test", "A")
     assert answer.said is Said.MALFORMED
     assert answer.seconds < 1
 
@@ -240,14 +240,14 @@ async def test_a_server_older_than_edns_is_asked_without() -> None:
         return [response(wire, ['"old"'])]
 
     async with raw(reply) as server:
-        answer = await vantage(server).ask("a.test", "TXT")
+        answer = await vantage(server).query("a.test", "TXT")
     assert answer.rows == (b"old",)
 
 
 async def test_it_can_be_left_at_once() -> None:
     async with dns_server(fault="silent") as server, no_leaks():
         with anyio.move_on_after(0.05) as scope:
-            await vantage(server.server, patience=5).ask("a.test", "A")
+            await vantage(server.server, patience=5).query("a.test", "A")
         assert scope.cancelled_caught
 
 
