@@ -102,10 +102,10 @@ def _steps(chunks: Iterable[bytes]) -> tuple[float, float]:
 def _record(board: Board, results: list[Result]) -> float:
     """Return microseconds in the best of several rounds: the cost of the code, not of the machine."""
 
-    def once(take: Callable[[Result], None]) -> float:
+    def once(record: Callable[[Result], None]) -> float:
         begun = time.process_time()
         for result in results:
-            take(result)
+            record(result)
         return (time.process_time() - begun) / len(results) * 1e6
 
     return min(once(board.record) for _ in range(10))

@@ -81,11 +81,11 @@ class Checks:
         common = self._values.model(
             node, CheckSettings, path, leave_out=own | {"probe"}, partial=partial
         )
-        probe, kept = None, dict[str, Any]()
+        probe, as_written = None, dict[str, Any]()
         if kind is not None:
             probe = self._values.model(
                 node, kind, path,
-                leave_out=WRITTEN, also_known=WRITTEN, keep=kept, partial=partial,
+                leave_out=WRITTEN, also_known=WRITTEN, values=as_written, partial=partial,
             )  # fmt: skip
         if common is None:
             self._named.append(Named(path, node, _text(found.get("name")), ()))
@@ -98,7 +98,7 @@ class Checks:
             self._values.secrets.add(secret)
         self.nodes.append(node)
         position = self._values.files.position(node.start)
-        return Check(probe=probe, position=position, written=kept, **settings)
+        return Check(probe=probe, position=position, written=as_written, **settings)
 
     def _settings(
         self, common: CheckSettings, node: Node, found: Mapping[str, Node], path: str

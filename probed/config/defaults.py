@@ -13,7 +13,7 @@ from probed.config.templates import judge_part
 from probed.config.values import Values
 from probed.registry import RegistryError
 
-_OWN = WRITTEN - frozenset(CommonSettings.model_fields)
+_CHECK_ONLY = WRITTEN - frozenset(CommonSettings.model_fields)
 """Keys that belong to a check or its templates, never to `defaults`."""
 _KIND = "must be a mapping: settings of the kind, and those that every check has"
 
@@ -56,6 +56,8 @@ def _of_kind(values: Values, written: Mapping[str, Node], name: str, kinds: Kind
         values.wrong(node, path, message, remedy)
         return None
     judge_part(values, node, path, CommonSettings, kind)
-    kept = Node({key: n for key, n in node.value.items() if key not in _OWN}, node.start, node.end)
-    kept.keys = node.keys
-    return kept
+    shared = Node(
+        {key: n for key, n in node.value.items() if key not in _CHECK_ONLY}, node.start, node.end
+    )
+    shared.keys = node.keys
+    return shared

@@ -12,7 +12,7 @@ from probed.text.redact import Redactor
 
 
 class Files:
-    """What was read, and what is wrong with it. `count` are the problems noted here, `read` and
+    """The files read, and their problems. `count` are the problems noted here, `read` and
     `globs` what was read or looked for on disk, `room` how many values more there may be. `lacks`
     is set where a file could not be had.
     """

@@ -108,7 +108,7 @@ class Config(NamedTuple):
 
     @property
     def telemetry(self) -> Telemetry:
-        """What is exported, where to, and how often."""
+        """Return the section `telemetry`: the exports, their targets and intervals."""
         from probed.config.telemetry import Telemetry  # noqa: PLC0415  # slow to make
 
         return self.section(Telemetry)

@@ -38,7 +38,7 @@ class SecretError(Exception):
 
 
 def in_settings(value: object) -> Iterator[str]:
-    """What settings hold beside secrets that is to be shown nowhere; a peer may repeat it: what is
+    """Yield values beside secrets that must not be shown, because a peer may repeat them: what is
     private, and query values of URLs that are taken to be secrets, by the name of the parameter or
     because nobody writes so long a word by hand.
     """

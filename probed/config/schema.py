@@ -68,11 +68,11 @@ def schema(registry: Registry, known: Sections = KNOWN) -> dict[str, Any]:
     required: dict[str, list[str]] = {}
     for kind, model in kinds.items():
         name = names[model]
-        own = definitions[name]
-        own["description"] = inspect.getdoc(model) or kind
-        required[kind] = own.get("required", [])
-        definitions[name] = _of_kind(kind, own, check, common)
-        definitions[f"{name}Defaults"] = _of_defaults(kind, own, shared, name)
+        definition = definitions[name]
+        definition["description"] = inspect.getdoc(model) or kind
+        required[kind] = definition.get("required", [])
+        definitions[name] = _of_kind(kind, definition, check, common)
+        definitions[f"{name}Defaults"] = _of_defaults(kind, definition, shared, name)
     named = {kind: names[model] for kind, model in kinds.items()}
     definitions[common] = _any_check(check, named)
     definitions["Template"] = _template(check, named, common)
@@ -97,7 +97,7 @@ def schema(registry: Registry, known: Sections = KNOWN) -> dict[str, Any]:
             **{section.key: _or_null(names[section]) for section in sections},
             "defaults": _or_null(names[CommonSettings]),
             "templates": {
-                "description": "What checks have in common, by a name for them to `use`.",
+                "description": "Settings shared by the checks that `use` the template of that name.",
                 "type": ["object", "null"],
                 "propertyNames": {"pattern": NAME, "maxLength": NAME_LIMIT},
                 "additionalProperties": {"$ref": f"{_REF}Template"},
@@ -165,27 +165,27 @@ def _or_null(name: str) -> dict[str, Any]:
 
 
 def _of_kind(
-    kind: str, own: dict[str, Any], check: Mapping[str, Any], common: str
+    kind: str, definition: dict[str, Any], check: Mapping[str, Any], common: str
 ) -> dict[str, Any]:
     """A check of one kind: the kind's settings, and by reference those that every check has."""
     shared = {
         key: {"$ref": f"{_REF}{common}/properties/{key}"} for key in (*check["properties"], "use")
     }
     return {
-        **{key: value for key, value in own.items() if key != "required"},
-        "properties": {"probe": {"const": kind}, **own.get("properties", {}), **shared},
+        **{key: value for key, value in definition.items() if key != "required"},
+        "properties": {"probe": {"const": kind}, **definition.get("properties", {}), **shared},
         "additionalProperties": False,
     }
 
 
 def _of_defaults(
-    kind: str, own: Mapping[str, Any], shared: Sequence[str], name: str
+    kind: str, definition: Mapping[str, Any], shared: Sequence[str], name: str
 ) -> dict[str, Any]:
     """Settings for all checks of one kind."""
-    keys = (*own.get("properties", {}), *shared)
+    keys = (*definition.get("properties", {}), *shared)
     return {
         "title": f"Defaults of {kind}",
-        "description": f"What holds for all checks of the kind {kind}.",
+        "description": f"Defaults of all checks of the kind {kind}.",
         "type": "object",
         "properties": {key: {"$ref": f"{_REF}{name}/properties/{key}"} for key in keys},
         "additionalProperties": False,
@@ -193,11 +193,11 @@ def _of_defaults(
 
 
 def _template(check: Mapping[str, Any], kinds: Mapping[str, str], common: str) -> dict[str, Any]:
-    """What checks have in common: of its kind, where it says one."""
+    """Return the schema of a template, for its kind if it names one."""
     keys = (*(key for key in check["properties"] if key != "name"), "probe", "use")
     return {
         "title": "Template",
-        "description": "What checks have in common that `use` it.",
+        "description": "Settings shared by the checks that `use` it.",
         "type": "object",
         "properties": {
             **{key: {"$ref": f"{_REF}{common}/properties/{key}"} for key in keys},
@@ -282,5 +282,5 @@ def _bare(part: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _moved(part: Mapping[str, Any], into: dict[str, Any]) -> dict[str, Any]:
-    """What is said about a part, said of the schema that takes its place."""
+    """Return `into` with the description of the part that it replaces."""
     return {**{key: copy.copy(part[key]) for key in _ABOUT if key in part}, **into}

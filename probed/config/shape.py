@@ -1,4 +1,4 @@
-"""What the loader must know of a setting's type before pydantic sees the value.
+"""Shapes: facts about a setting's type that the loader needs before pydantic sees the value.
 
 A shape says where secrets stand, which scalar fits, and what the types of the parts are.
 """

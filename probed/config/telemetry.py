@@ -51,7 +51,7 @@ class Spool(Settings):
 
 
 class Telemetry(Section):
-    """What is exported, and how often."""
+    """The exports of telemetry, and their intervals."""
 
     key = "telemetry"
     example = """\

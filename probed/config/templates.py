@@ -224,7 +224,7 @@ class Templates:
         judge_part(self._values, node, path, CheckSettings, kind, apart=_APART)
 
     def _base(self, kind: type[Probe] | None, names: tuple[str, ...]) -> Node | None:
-        """What lies below a check of that kind with these templates."""
+        """Return the settings below a check of that kind with these templates."""
         if (kind, names) not in self._bases:
             parts = [self._flatten(kind, name) for name in names]
             if kind is not None and kind.kind in self._defaults:

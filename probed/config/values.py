@@ -52,13 +52,13 @@ class Values:
         *,
         leave_out: frozenset[str] = frozenset(),
         also_known: Iterable[str] = (),
-        keep: dict[str, Any] | None = None,
+        values: dict[str, Any] | None = None,
         partial: bool = False,
     ) -> Model | None:
         """The settings that a mapping holds; None, and problems, where they are wrong.
 
         Keys in `leave_out` are read elsewhere; those in `also_known` may be meant by a typo.
-        `keep` is given the values as pydantic saw them. Of what is `partial`, as templates are,
+        `values` receives the values as pydantic saw them. Of what is `partial`, as templates are,
         the parts that are there are judged; what is made of them is of no use.
         """
         if not isinstance(node.value, dict):
@@ -71,8 +71,8 @@ class Values:
             for key, child in node.value.items()
             if key not in leave_out
         }
-        if keep is not None:
-            keep.update(data)
+        if values is not None:
+            values.update(data)
         before = self._wrong
         try:
             made = model.model_validate(data)

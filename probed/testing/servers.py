@@ -109,7 +109,7 @@ class Server(Endpoint):
 
 
 class _Refusing(Server):
-    """The port is bound, and nothing listens there."""
+    """A port that is bound but refuses connections."""
 
     async def _start(self) -> None:
         self._bound(socket.SOCK_STREAM)

@@ -1,4 +1,4 @@
-"""What is taken of Stripe's answers: bounded, and never a customer's data."""
+"""Stripe's responses, reduced to the fields in use: bounded, and without customer data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a month of checks reads of an account's allocation (docs.stripe.com/rate-limits: 500 reads for
+"""The reads per month of the checks, against the account's allocation (docs.stripe.com/rate-limits: 500 reads for
 each transaction, averaged over 30 days, but at least 10,000 a month).
 """
 

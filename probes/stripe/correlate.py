@@ -1,4 +1,4 @@
-"""What the steps say together: who holds the wrong signing secret?"""
+"""Correlation of the steps: who has the wrong signing secret?"""
 
 from __future__ import annotations
 

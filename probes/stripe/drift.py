@@ -45,8 +45,8 @@ async def comparison(step: Step, settings: StripeSettings, api: Api, memory: Ste
 
 
 async def _processed(step: Step, drift: Drift) -> Processed | None:
-    """What the application says; None, and a finding, where that cannot be had. It may take half of
-    the time that is left: Stripe has to be asked yet.
+    """Return the application's state; None, and a finding, if it cannot be read. Reading may use half
+    of the time left, because Stripe is queried afterwards.
     """
     seconds = HALF * step.run.remaining()
     found: Processed | Fault | None = None

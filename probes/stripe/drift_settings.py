@@ -84,7 +84,7 @@ class Counted(Settings):
     collection: Name
     """The collection."""
     where: dict[FieldPath, str | int | bool | None] = Field(default_factory=dict, max_length=20)
-    """What the documents must be equal in, such as `{status: active}`."""
+    """Fields and values that the documents must have, such as `{status: active}`."""
 
 
 class MongoSource(Settings):
@@ -108,7 +108,7 @@ class SqlSource(Settings):
     library: Literal["psycopg", "sqlite3"]
     """The library to ask with, by PEP 249: it has to be installed."""
     dsn: SecretStr
-    """What the library connects to: a connection string, or of sqlite3 a file."""
+    """Connection string for the library; for sqlite3 a file."""
     last_event: Annotated[str, Field(min_length=1, max_length=2000)]
     """Query for `created` of the last event that was processed, such as
     `select max(created) from stripe_events`; the connection may only read.

@@ -28,7 +28,7 @@ SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What is taken of an event; `created` is in seconds since the epoch."""
+    """The fields in use of an event; `created` is in seconds since the epoch."""
 
     id: str
     type: str

@@ -1,4 +1,4 @@
-"""What the stripe kind measures."""
+"""Measures of the stripe kind."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _NETWORK = frozenset({"dns", "connect", "tls", "timeout", "http", "self"})
 
 @dataclass(slots=True)
 class Last:
-    """What a step found, and when (seconds since the epoch). `again` says that it was failing
+    """The last result of a step, and its time (seconds since the epoch). `again` says that it was failing
     before, too; `learned` that what it looks at is known: if not, it is due again at once.
     """
 

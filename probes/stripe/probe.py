@@ -45,7 +45,7 @@ checks:
 
     @classmethod
     def remarks(cls, checks: Sequence[tuple[str, Self, float]]) -> Iterable[str]:
-        """What their reads cost a month, against what the account may make."""
+        """Return the reads per month of the checks, against the account's allocation."""
         return remarks(checks)
 
     def worth_repeating(self, memory: MutableMapping[str, Any], now: float) -> bool:

@@ -165,7 +165,7 @@ class StripeSettings(Probe):
     steps: Steps = Steps()
     """How often each step is run."""
     ping: Literal["balance", "charges"] = "balance"
-    """What the step `api` reads; `charges` needs the permission to see them."""
+    """Object that the step `api` reads; `charges` needs the permission to read charges."""
     latency: Slow = Slow()
     """How long an answer may take to begin, from the end of the request."""
     read_allocation: Annotated[int, Field(ge=1)] = FLOOR
@@ -176,7 +176,7 @@ class StripeSettings(Probe):
     webhook: Webhook | None = None
     """Our own webhook endpoint."""
     events: Events = Events()
-    """What is asked of events that were not delivered."""
+    """Limits for undelivered events."""
     drift: Drift | None = None
     """Where the application says what it has processed."""
 

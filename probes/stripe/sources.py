@@ -1,4 +1,4 @@
-"""What the application has processed, from where it says so: over HTTP, in MongoDB, or in SQL.
+"""The events that the application has processed, read over HTTP, from MongoDB or from SQL.
 
 The libraries of databases are loaded by the first run that needs them, in a thread.
 """
@@ -36,7 +36,7 @@ PATIENCE = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Processed:
-    """What the application says: when the last event that it has processed was created (seconds since
+    """The application's state: when the last event that it has processed was created (seconds since
     the epoch; None where it has processed none), and how many subscriptions are active to it (None
     where it was not asked).
     """
