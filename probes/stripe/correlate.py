@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from probed import Finding, Outcome
+from probed import Finding, Outcome, Thresholds
 from probes.stripe.memory import StepMemory
 from probes.stripe.reasons import StripeReason
 from probes.stripe.step import SKEW_DEGRADED
 
-SKEW_FAILED = 240.0
-"""Seconds that the endpoint's clock may be off; Stripe's libraries take signatures for 300 s."""
+SKEW = Thresholds(degraded=SKEW_DEGRADED, failed=240.0)
+"""Seconds that the endpoint's clock may be off; Stripe's libraries accept signatures for 300 s."""
 _ACCEPTS_OURS = (
     " The application accepts our copy of the secret, Stripe's deliveries fail: the secret was rolled "
     "at Stripe, or Stripe cannot reach the endpoint."
@@ -49,16 +49,15 @@ def clock(memory: StepMemory) -> Iterator[Finding]:
     if reference is None:
         reference = _seconds(memory.fact("api", "skew"))
     apart = skew - (reference or 0.0)
-    for level, bound in ((Outcome.FAILED, SKEW_FAILED), (Outcome.DEGRADED, SKEW_DEGRADED)):
-        if abs(apart) > bound:
-            where = "ahead of" if apart > 0 else "behind"
-            whose = "ours" if reference is None else "Stripe's"
-            message = (
-                f"The endpoint's clock is {abs(apart):.0f} s {where} {whose}: Stripe's libraries "
-                "take signatures for 300 s."
-            )
-            yield Finding(level, StripeReason.SKEW, message, {})
-            return
+    crossed = SKEW.crossed(abs(apart))
+    if crossed is not None:
+        where = "ahead of" if apart > 0 else "behind"
+        whose = "ours" if reference is None else "Stripe's"
+        message = (
+            f"The endpoint's clock is {abs(apart):.0f} s {where} {whose}: Stripe's libraries "
+            "take signatures for 300 s."
+        )
+        yield Finding(crossed[0], StripeReason.SKEW, message, {})
 
 
 def _seconds(value: Any) -> float | None:
