@@ -127,7 +127,7 @@ async def test_a_former_record_goes_within_its_lifetime_or_it_is_another(world: 
 async def test_the_zones_own_servers_are_found_and_compared(world: Any) -> None:
     async with dns_server(zone(world)) as one:
         two = dns_server(zone(world, spf=OTHER), host="127.0.0.2")
-        two._wanted = one.port
+        two._wanted_port = one.port
         async with two:
             result = await world.ask(one, authoritative=True, dns_port=one.port)
             assert result.findings[0].message == (
