@@ -128,7 +128,7 @@ def test_drained_it_runs_nothing_until_the_end_of_it(begin: Any, port: int) -> N
     assert (done.returncode, done.stderr) == (3, "nothing was run: the daemon is drained\n")
     assert "drained" in ask("status").stdout
     assert "probed_scheduler_drained 1" in ask.daemon.scrape()
-    assert ask("drain", "--end").stdout == "checks are run\n"
+    assert ask("drain", "--end").stdout == "running checks\n"
     assert ask("check", "--daemon", "web").returncode == 0
     done = ask("drain", "--for", "soon")
     assert done.returncode == 3
