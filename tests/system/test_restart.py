@@ -90,6 +90,8 @@ def test_page_api_and_status_tell_the_same_story_after_a_restart(
     first.stop(how)
     second = start(config(state, silent, "1h"))
     after = story(second, program)
+    assert 'probed_check_up{probed_check="shop",probed_probe="tcp"} 0' in second.scrape()
+    assert 'probed_check_up{probed_check="well",probed_probe="tcp"} 1' in second.scrape()
     if how is signal.SIGKILL:
         # Times of a check that is well are saved once a minute and at shutdown.
         for told in (before, after):
