@@ -22,9 +22,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
 import logging
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
@@ -37,8 +35,6 @@ from anyio import to_thread
 
 from probed.config import Check
 from probed.config.docs import field_docs
-from probed.engine.executor import Executor
-from probed.engine.references import References
 from probed.engine.runner import Runner, execute
 from probed.fields import HostPort, Tls
 from probed.model import Outcome, Result
@@ -59,7 +55,14 @@ from probed.testing.leaks import no_leaks
 from probed.testing.nameserver import FAULTS, Fault, dns_server
 from probed.testing.peer import Peer
 from probed.testing.servers import BEHAVIOURS, serve
-from probed.testing.soundness import assert_memory, assert_sound
+from probed.testing.soundness import (
+    assert_commits,
+    assert_failed,
+    assert_memory,
+    assert_reason,
+    assert_sound,
+    named_types,
+)
 from probed.testing.tcp_behaviours import CANARY
 from probed.text.redact import Redactor
 
@@ -183,7 +186,7 @@ class ProbeContract:
         last = results[-1]
         assert last.outcome is scene.outcome, f"{last.outcome}: {last.findings}"
         if scene.reason is not None:
-            _assert_reason(last, scene.reason)
+            assert_reason(last, scene.reason)
         return results
 
     @pytest.fixture
@@ -237,30 +240,16 @@ class ProbeContract:
                 finally:
                     gc.set_debug(0)
                     gc.garbage.clear()
-        names = [f"{each.__module__}.{each.__qualname__}" for each in left]
-        found = Counter(
-            name
-            for name in names
-            if name.partition(".")[0] in ours and not name.startswith("probed.testing.")
-        )
+        found = named_types(left, ours)
         assert not found, f"left in cycles: {found}"
 
     async def test_memory_is_committed_with_its_result(self, scenario: str) -> None:
         """A run works on a copy of what the check remembers, and leaves nothing when it is cancelled."""
         async with self.scenarios()[scenario]() as scene:
             runner = Runner(scene.network or Network(), redactor=Redactor([CANARY]))
-            executor = Executor(runner, References(runner, ()))
-            check = Check("check", scene.probe, timeout=self.timeout, confirm=0)
-            known = await executor.run(check)
-            assert_memory(known.memory)
-            before = json.dumps(known.memory)
-            for share in (0.1, 0.5, 0.9):
-                with anyio.move_on_after(known.result.duration_s * share):
-                    await executor.run(check, known.memory)
-                assert json.dumps(known.memory) == before
-            await executor.run(check, known.memory)
-            assert json.dumps(known.memory) == before
-            assert executor.places.running == 0
+            await assert_commits(
+                runner, Check("check", scene.probe, timeout=self.timeout, confirm=0)
+            )
 
     async def test_every_declared_measure_is_emitted(self) -> None:
         """The scenarios together make the kind emit every measure that it declares."""
@@ -286,12 +275,12 @@ class ProbeContract:
         elif BEHAVIOURS[behaviour].broken:
             known = PEERS | ANSWERS
             if BEHAVIOURS[behaviour].layer == "tcp" or behaviour in known:
-                _assert_failed(result, known.get(behaviour, ""))
+                assert_failed(result, known.get(behaviour, ""))
 
     def _assert_expected(self, behaviour: str, result: Result) -> None:
         outcome, reason = self.expects[behaviour]
         assert result.outcome is outcome, f"{result.outcome}: {result.findings}"
-        _assert_reason(result, reason)
+        assert_reason(result, reason)
 
     async def test_misbehaving_name_server(self, server_fault: str) -> None:
         """A misbehaving name server is never ok, and never delays a run."""
@@ -307,7 +296,7 @@ class ProbeContract:
             self._assert_expected(server_fault, result)
         else:
             reason = NAMES.get(cast("Fault", server_fault), "dns.")
-            _assert_failed(result, reason.replace("timeout.resolve", "timeout."))
+            assert_failed(result, reason.replace("timeout.resolve", "timeout."))
 
     async def test_name_that_does_not_resolve(self, fault: Fault) -> None:
         """The reason distinguishes a failing name from a failing peer."""
@@ -316,7 +305,7 @@ class ProbeContract:
             probe = self.make(HostPort("nowhere.example.com", 9), None)
             result = await self.run(probe, network)
             assert server.queries, "the resolver of the run was not used"
-        _assert_failed(result, NAMES[fault])
+        assert_failed(result, NAMES[fault])
 
     async def test_name_that_leads_to_the_peer(self, way: str) -> None:
         """An odd or half-broken name is sufficient if one of its addresses answers."""
@@ -325,7 +314,7 @@ class ProbeContract:
             result = await self.run(self.make(HostPort(NAME, server.port), None), network)
             assert server.connections, f"the peer was not contacted: {result.findings}"
         if "close_early" not in self.tolerates:
-            _assert_failed(result, "connect.")
+            assert_failed(result, "connect.")
 
     async def test_name_with_a_thousand_addresses(self) -> None:
         """Only a limited number of addresses is tried."""
@@ -336,7 +325,7 @@ class ProbeContract:
             result = await self.run(
                 self.make(HostPort(NAME, server.port), None), network, timeout=10.0
             )
-        _assert_failed(result, "connect.refused")
+        assert_failed(result, "connect.refused")
 
     async def test_name_that_leads_where_nobody_may_go(self) -> None:
         """The address that was checked is the one that is contacted, in every run: a name that later
@@ -352,7 +341,7 @@ class ProbeContract:
             result = await self.run(probe, network)
             assert server.connections == asked, "an old address was contacted"
         assert result.outcome is Outcome.UNKNOWN, f"{result.outcome}: {result.findings}"
-        _assert_reason(result, "connect.denied")
+        assert_reason(result, "connect.denied")
 
     async def test_bad_certificate(
         self, certificate: str, authority: Authority, trusting: Tls
@@ -361,7 +350,7 @@ class ProbeContract:
         issued = authority.of_kind(certificate, "127.0.0.1")
         async with no_leaks(), serve(self._over_tls(issued)) as server:
             result = await self.run(self.make(server.address, trusting))
-        _assert_failed(result, CERTIFICATES[certificate])
+        assert_failed(result, CERTIFICATES[certificate])
         ends = [m.value for m in result.measures if m.measure is CERTIFICATE_NOT_AFTER]
         assert ends == [issued.not_after], "the expiry of the certificate was not measured"
 
@@ -389,7 +378,7 @@ class ProbeContract:
         if tls_behaviour in self.expects:
             self._assert_expected(tls_behaviour, result)
         else:
-            _assert_failed(result, PEERS.get(tls_behaviour, ""))
+            assert_failed(result, PEERS.get(tls_behaviour, ""))
 
     async def test_cancelled_from_outside(self, stage: str, trusting: Tls) -> None:
         """A cancelled run ends at once and leaks nothing."""
@@ -407,15 +396,3 @@ class ProbeContract:
 
 async def _execute(probe: Probe) -> None:
     await execute(probe, timeout=30.0, network=Network())
-
-
-def _assert_failed(result: Result, reason: str) -> None:
-    assert result.outcome is Outcome.FAILED, f"{result.outcome}: {result.findings}"
-    _assert_reason(result, reason)
-
-
-def _assert_reason(result: Result, reason: str) -> None:
-    found = str(result.worst.reason) if result.worst else ""
-    assert found == reason or (reason[-1:] in {"", "."} and found.startswith(reason)), (
-        f"found {found}, not {reason}: {result.findings}"
-    )

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from math import isfinite
 from typing import Any
 
+import anyio
+
+from probed.config import Check
+from probed.engine.executor import Executor
+from probed.engine.references import References
+from probed.engine.runner import Runner
 from probed.model import Outcome, Result
 from probed.probe import MEMORY_LIMIT, Probe
 from probed.reasons import Reason
@@ -39,6 +46,47 @@ def assert_memory(memory: Mapping[str, Any]) -> None:
     text = json.dumps(memory, allow_nan=False)
     assert len(text) <= MEMORY_LIMIT, f"the memory takes {len(text)} bytes"
     assert CANARY not in text, "the memory holds a secret"
+
+
+async def assert_commits(runner: Runner, check: Check) -> None:
+    """Raise AssertionError unless runs leave the memory that they were given as it was, also when they
+    are cancelled half-way.
+    """
+    executor = Executor(runner, References(runner, ()))
+    known = await executor.run(check)
+    assert_memory(known.memory)
+    before = json.dumps(known.memory)
+    for share in (0.1, 0.5, 0.9):
+        with anyio.move_on_after(known.result.duration_s * share):
+            await executor.run(check, known.memory)
+        assert json.dumps(known.memory) == before, "a cancelled run has left something"
+    await executor.run(check, known.memory)
+    assert json.dumps(known.memory) == before, "a run has changed what it was given"
+    assert executor.places.running == 0
+
+
+def assert_failed(result: Result, reason: str) -> None:
+    """Raise AssertionError unless the run failed with this reason, or one of this area (`tls.`)."""
+    assert result.outcome is Outcome.FAILED, f"{result.outcome}: {result.findings}"
+    assert_reason(result, reason)
+
+
+def assert_reason(result: Result, reason: str) -> None:
+    """Raise AssertionError unless the worst finding has this reason, or one of this area."""
+    found = str(result.worst.reason) if result.worst else ""
+    assert found == reason or (reason[-1:] in {"", "."} and found.startswith(reason)), (
+        f"found {found}, not {reason}: {result.findings}"
+    )
+
+
+def named_types(types: Iterable[type], packages: Container[str]) -> Counter[str]:
+    """Return how often each type of these packages occurs, but for those of `probed.testing`."""
+    names = (f"{each.__module__}.{each.__qualname__}" for each in types)
+    return Counter(
+        name
+        for name in names
+        if name.partition(".")[0] in packages and not name.startswith("probed.testing.")
+    )
 
 
 def plain(value: Any) -> Any:

@@ -40,8 +40,8 @@ class Site:
 class _SamePort(HttpServer):
     wanted = 0
 
-    def _bound(self, kind: Any, port: int = 0) -> Any:
-        return super()._bound(kind, self.wanted)
+    def _bound(self, kind: Any, port: int = 0, *, reuse: bool = False) -> Any:
+        return super()._bound(kind, self.wanted, reuse=reuse)
 
 
 @asynccontextmanager
