@@ -166,6 +166,8 @@ class Store:
                 check, result = found.get(str(name)), read_result(document)
                 if check is None or result is None:
                     continue
+                if (result.probe, result.target) != (check.kind, check.target):
+                    continue  # of before a reload gave the check another target
                 if which == "not_ok":
                     check.last_not_ok = result
                 if check.last is None or check.last.started_at <= result.started_at:

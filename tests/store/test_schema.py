@@ -225,3 +225,13 @@ async def test_without_a_folder_transitions_are_held_in_memory() -> None:
     assert await store.save(Snapshot({"web": SavedCheck("tcp", "h:1", STATE)}, [CHANGE]), NOW)
     assert await store.transitions("web") == [CHANGE]
     store.close()
+
+
+async def test_results_of_another_target_are_not_those_of_the_check(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    await store.save(Snapshot({"web": SavedCheck("tcp", "h:1", STATE, {}, None, RESULT)}), NOW)
+    assert (await store.load(NOW))["web"].last_not_ok == RESULT
+    await store.save(Snapshot({"web": SavedCheck("tcp", "h:2", CheckState())}), NOW)
+    web = (await store.load(NOW))["web"]
+    assert (web.target, web.last, web.last_not_ok) == ("h:2", None, None)
+    store.close()
