@@ -152,8 +152,8 @@ class Result(NamedTuple):
 
 
 class Transition(NamedTuple):
-    """A change of a check's verdict, as it is stored. `at` is seconds since the epoch; reason, message
-    and trace id are those of the run that caused it. `suppressed_by` names the failing dependencies
+    """A change of a check's verdict, as it is stored. `at` is seconds since the epoch; probe, target,
+    reason, message and trace id are those of the run that caused it. `suppressed_by` names the failing dependencies
     that suppressed its alert then.
     """
 
@@ -164,6 +164,8 @@ class Transition(NamedTuple):
     reason: str | None
     message: str | None
     trace_id: str
+    probe: str
+    target: str
     suppressed_by: tuple[str, ...] = ()
 
     @classmethod
@@ -180,5 +182,7 @@ class Transition(NamedTuple):
             None if worst is None else str(worst.reason),
             None if worst is None else worst.message,
             result.trace_id,
+            result.probe,
+            result.target,
             suppressed_by,
         )

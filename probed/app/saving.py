@@ -61,5 +61,10 @@ class Saver:
 
     async def transitions(self, name: str) -> list[Transition]:
         """Return the transitions of a check, the oldest first, those that are not saved yet included."""
-        stored = await self._store.transitions(name)
-        return [*stored, *self._history.pending_of(name)][-TRANSITIONS:]
+        found = [*await self._store.transitions(name), *self._history.pending_of(name)]
+        entry = self._history.checks.get(name)
+        if entry is None:
+            return []
+        # Those of an earlier target are another story.
+        ours = (entry.check.probe.kind, entry.check.probe.target)
+        return [each for each in found if (each.probe, each.target) == ours][-TRANSITIONS:]

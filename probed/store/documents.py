@@ -137,6 +137,8 @@ def read_transition(name: str, document: object) -> Transition | None:
             _text(read.get("reason")),
             _text(read.get("message")),
             str(read.get("trace_id", "")),
+            str(read["probe"]),
+            str(read["target"]),
             tuple(map(str, by)) if isinstance(by, list) else (),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):

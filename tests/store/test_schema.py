@@ -47,7 +47,8 @@ INSERT INTO results VALUES ('web', 'not_ok', 1767225600.0, '{"check": "web", "pr
  "h:1", "outcome": "failed", "started_at": "2026-01-01T00:00:00.000Z", "duration_s": 0.5, "trace_id":
  "abc"}');
 INSERT INTO transitions (name, at, document) VALUES ('web', 1767225595.0, '{"at": 1767225595.0, "old": "up", "new":
- "down", "reason": "connect.refused", "message": "Connection refused.", "trace_id": "abc"}');
+ "down", "reason": "connect.refused", "message": "Connection refused.", "trace_id": "abc",
+ "probe": "tcp", "target": "h:1"}');
 """
 FILES = {1: V1, 2: V2}
 STATE = CheckState(
@@ -55,8 +56,9 @@ STATE = CheckState(
 )  # fmt: skip
 RESULT = Result("web", "tcp", "h:1", Outcome.FAILED, NOW, 0.5, "abc", "")
 CHANGE = Transition(
-    "web", Verdict.UP, Verdict.DOWN, NOW - 5, "connect.refused", "Connection refused.", "abc"
-)
+    "web", Verdict.UP, Verdict.DOWN, NOW - 5, "connect.refused", "Connection refused.", "abc",
+    "tcp", "h:1",
+)  # fmt: skip
 
 
 def written(folder: Path, script: str) -> Path:

@@ -39,7 +39,7 @@ def test_no_runs_no_picture_and_a_name_is_text() -> None:
 
 
 def change(at: float, new: Verdict) -> Transition:
-    return Transition("web", Verdict.PENDING, new, at, None, None, "")
+    return Transition("web", Verdict.PENDING, new, at, None, None, "", "tcp", "h:1")
 
 
 def test_a_timeline_shows_which_verdict_held_when_and_says_how_long() -> None:
