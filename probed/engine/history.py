@@ -33,6 +33,8 @@ TOTAL = 50_000
 """Summaries stored for all checks together, 250 bytes each; every check has at least five."""
 PENDING = 10_000
 """Transitions that wait to be stored; where the disk fails, the oldest are dropped."""
+RARE = 60.0
+"""Interval in seconds from which on each result of a check is saved: the next one is long in coming."""
 SLICES = 60
 """Calls of `snapshot` in which the state of every check is saved once, also where only times changed."""
 
@@ -147,7 +149,8 @@ class History:
         entry.last = result
         if result.outcome is not Outcome.OK:
             entry.last_not_ok = result
-            entry.unsaved_result = True
+        if result.outcome is not Outcome.OK or check.interval >= RARE:
+            entry.unsaved = entry.unsaved_result = True
         # The times alone of a check that is well can be lost: they are saved now and then.
         entry.unsaved |= bool(entry.memory) or not (old.healthy and state.healthy)
         at = result.started_at + result.duration_s

@@ -173,6 +173,14 @@ def test_the_last_results_are_saved_when_they_were_not_ok_and_at_shutdown(chain:
     assert (saved.last, saved.last_not_ok) == (good, bad)
 
 
+def test_each_result_of_a_check_that_runs_rarely_is_saved() -> None:
+    history = History([replace(check("dns"), interval=60.0)])
+    for at in (1.0, 61.0):
+        good = result("dns", at=at)
+        history.apply(good)
+        assert history.snapshot().checks["dns"].last == good
+
+
 def test_after_a_failed_save_all_of_it_is_saved_again(chain: History) -> None:
     for _ in range(2):
         chain.apply(result("dns", Outcome.FAILED))

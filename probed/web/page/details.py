@@ -64,7 +64,8 @@ def live_part(entry: CheckHistory, transitions: Sequence[Transition]) -> Html:
     if entry.suppressed_by:
         parts.append(el("p", suppression(entry)))
     if last is None:
-        parts.append(el("p", "Not run yet."))
+        never = entry.state.last_run is None
+        parts.append(el("p", "Not run yet." if never else "Not run since the restart."))
     else:
         parts += _run("Last run", last)
     if failed is not None and failed is not last:
