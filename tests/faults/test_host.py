@@ -129,7 +129,10 @@ def test_the_wall_clock_jumps(
     for name in KINDS:
         assert len(daemon.outcomes(name)) - counts[name] <= took / INTERVAL + 2, "a burst of runs"
         assert set(daemon.outcomes(name)) <= OURS
-        assert daemon.transitions(name) == ["pending -> up"]
+        # A machine that is busy may block the event loop, which is ours, too.
+        busy = ("up -> unknown self.overloaded", "unknown -> up")
+        found = [each for each in daemon.transitions(name) if not each.startswith(busy)]
+        assert found == ["pending -> up"]
     # An hour of ticks would be 18,000; a machine that is busy may miss some.
     assert daemon.total("probed_scheduler_missed_total") < 40
     assert daemon.stop() == 0

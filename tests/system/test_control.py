@@ -102,7 +102,7 @@ def test_reload_says_what_has_changed_or_what_is_wrong(begin: Any, port: int) ->
     done = ask("reload")
     assert done.returncode == 3
     assert f"{ask.file}:5:3: checks[0].probe: is missing" in done.stderr
-    assert "not reloaded: the daemon goes on with the configuration it had" in done.stderr
+    assert "not reloaded: the daemon continues with its previous configuration" in done.stderr
     assert ask("config", "diff").returncode == 3
     done = ask("status")
     assert "the last reload failed" in done.stdout

@@ -103,7 +103,7 @@ def test_each_kind_is_explained(kind: str) -> None:
         assert f"  {reason.value}\n" in done.stdout
     if kind == "mongo":
         assert 'actions: ["serverStatus", "inprog", "replSetGetStatus"]' in done.stdout
-        assert "  host\n" in done.stdout
+        assert "  host  (text)\n" in done.stdout
 
 
 def test_a_kind_that_is_none_is_not_explained() -> None:
