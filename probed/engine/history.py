@@ -82,14 +82,12 @@ class CheckHistory:
 
     def saved(self, *, results: bool) -> SavedCheck:
         """Return what is stored of the check, with its last results where they are asked for."""
-        probe, last = self.check.probe, self.last
-        if not results:
-            return SavedCheck(probe.kind, probe.target, self.state, self.memory)
-        not_ok = self.last_not_ok
-        return SavedCheck(
-            probe.kind, probe.target, self.state, self.memory,
-            None if last is not_ok else last, not_ok,
-        )  # fmt: skip
+        probe, last, not_ok = self.check.probe, self.last, self.last_not_ok
+        saved = SavedCheck(probe.kind, probe.target, self.state, self.memory)
+        if results:
+            saved.last = None if last is not_ok else last
+            saved.last_not_ok = not_ok if self.unsaved_result else None
+        return saved
 
 
 class History:
@@ -194,7 +192,7 @@ class History:
         for name, check in snapshot.checks.items():
             if name in self.checks:
                 self.checks[name].unsaved = True
-                self.checks[name].unsaved_result |= check.last_not_ok is not None
+                self.checks[name].unsaved_result |= bool(check.last or check.last_not_ok)
 
     def pending_of(self, name: str) -> list[Transition]:
         """Return the latest transitions of a check that are not saved yet."""

@@ -12,7 +12,9 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
+from time import monotonic
 from typing import Any, NamedTuple, TypeVar
 
 import anyio
@@ -103,9 +105,11 @@ class Store:
             return {}
         return await self._in_thread(lambda: self._load(now))
 
-    async def save(self, snapshot: Snapshot, now: float) -> bool:
-        """Store a snapshot in one transaction. Return False where that failed."""
-        return await self._in_thread(lambda: self._save(snapshot, now))
+    async def save(self, snapshot: Snapshot, now: float, *, seconds: float = inf) -> bool:
+        """Store a snapshot in one transaction. Return False where that failed. Results are written for
+        so many `seconds`; those that are left over are not stored.
+        """
+        return await self._in_thread(lambda: self._save(snapshot, now, seconds))
 
     async def transitions(self, name: str) -> list[Transition]:
         """Return the stored transitions of a check, the oldest first; none where they cannot be read."""
@@ -174,7 +178,8 @@ class Store:
                     check.last = result
         return found
 
-    def _save(self, snapshot: Snapshot, now: float) -> bool:
+    def _save(self, snapshot: Snapshot, now: float, seconds: float) -> bool:
+        ends = monotonic() + seconds
         checks = snapshot.checks if self.path is not None else {}
         states = [
             (name, now, text)
@@ -184,8 +189,8 @@ class Store:
         results = [
             (name, which, now, text)
             for name, check in checks.items()
-            for which, result in (("last", check.last), ("not_ok", check.last_not_ok))
-            if result is not None and (text := write_result(result))
+            for which, result in (("not_ok", check.last_not_ok), ("last", check.last))
+            if result is not None and monotonic() < ends and (text := write_result(result))
         ]
         try:
             connection = self._open()
