@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
 from probed.config.model import Check
+from probed.judgement import place_of
 from probed.model import Result, Verdict
 from probed.state import CheckState
 
@@ -138,15 +139,7 @@ class Publisher:
 def _complain(subscriber: Subscriber, event: Event, error: Exception) -> None:
     """Log type and place of the error; its text may hold anything."""
     name = getattr(subscriber, "__qualname__", type(subscriber).__qualname__)
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    place = (
-        ""
-        if trace is None
-        else f" at {trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}"
-    )
     log.error(
-        "%s failed on %s of check %s: %s%s",
-        name, type(event).__name__, event.check.name, type(error).__name__, place,
+        "%s failed on %s of check %s: %s %s",
+        name, type(event).__name__, event.check.name, type(error).__name__, place_of(error),
     )  # fmt: skip

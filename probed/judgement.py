@@ -120,7 +120,7 @@ def _message(recorder: Recorder, error: BaseException, reason: Reasons) -> str:
         while isinstance(error, BaseExceptionGroup):
             error = next(e for e in error.exceptions if classify(e)[0] is Reason.INTERNAL)
         # The text of an unknown error may hold anything; its type and place do not.
-        return f"{reason.sentence} {type(error).__name__} {_place(error)}"
+        return f"{reason.sentence} {type(error).__name__} {place_of(error)}"
     return explain(recorder, reason)
 
 
@@ -199,8 +199,8 @@ def _after(reason: Reasons, seconds: float) -> str:
     return f"{reason.sentence.rstrip('.')} ({seconds:.3g} s)."
 
 
-def _place(error: BaseException) -> str:
-    """File and line where the error was raised, without a path."""
+def place_of(error: BaseException) -> str:
+    """Return file, line and function where the error was raised, without a path."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
