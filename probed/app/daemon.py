@@ -36,10 +36,10 @@ from probed.telemetry import Pipeline, TelemetrySubscriber
 from probed.version import __version__
 from probed.web import Hub, Listener, bind, telemetry_app
 
-DRAIN_SECONDS = 2.5
-"""Seconds that handing over the last telemetry may take; with what else there is to do, the shutdown
-takes at most 3 s.
-"""
+SHUTDOWN_SECONDS = 3.0
+"""Seconds that the shutdown takes at most, but for listeners that still answer."""
+DRAIN_SECONDS = 1.0
+"""Seconds of these that handing over the last telemetry has in any case."""
 LISTENER_SECONDS = 0.4
 """Seconds more that answering the last requests may take."""
 SAVE_SECONDS = 1.0
@@ -156,13 +156,15 @@ class App:
 
     async def _finish(self, listeners: Sequence[Listener]) -> None:
         """Hand over what is left, in bounded time."""
+        ends = self.clock.monotonic() + SHUTDOWN_SECONDS
         await self._pool.close()
         self._hub.close()
         for listener in listeners:
             listener.stop()
         with anyio.move_on_after(SAVE_SECONDS):
+            await self._saver.save()
             await self._saver.save(everything=True)
-        await self.pipeline.drain(DRAIN_SECONDS)
+        await self.pipeline.drain(max(DRAIN_SECONDS, ends - self.clock.monotonic()))
         self.pipeline.stop()
         self._store.close()
 

@@ -11,8 +11,8 @@ from probed.engine.history import History
 from probed.model import Transition
 from probed.store.checks import TRANSITIONS, Store
 
-RESULT_SECONDS = 0.3
-"""Seconds in which the last results of checks that are up are written at shutdown: some thousands."""
+REST_SECONDS = 0.3
+"""Seconds in which times and last results of checks that are up are written at shutdown: some thousands."""
 SAVE_INTERVAL = 1.0
 """Seconds between two looks at what has to be saved."""
 
@@ -57,7 +57,7 @@ class Saver:
             return
         if on_disk:
             await self._flush()
-        seconds = RESULT_SECONDS if everything else inf
+        seconds = REST_SECONDS if everything else inf
         saved = await self._store.save(snapshot, self._clock.time(), seconds=seconds)
         if on_disk:
             self._metrics.saved(ok=saved)

@@ -106,8 +106,8 @@ class Store:
         return await self._in_thread(lambda: self._load(now))
 
     async def save(self, snapshot: Snapshot, now: float, *, seconds: float = inf) -> bool:
-        """Store a snapshot in one transaction. Return False where that failed. Results are written for
-        so many `seconds`; those that are left over are not stored.
+        """Store a snapshot in one transaction. Return False where that failed. States, then results, are
+        written down for so many `seconds`; those that are left over are not stored. Transitions all are.
         """
         return await self._in_thread(lambda: self._save(snapshot, now, seconds))
 
@@ -184,7 +184,8 @@ class Store:
         states = [
             (name, now, text)
             for name, check in checks.items()
-            if (text := write_check(name, check.kind, check.target, check.state, check.memory))
+            if monotonic() < ends
+            and (text := write_check(name, check.kind, check.target, check.state, check.memory))
         ]
         results = [
             (name, which, now, text)
