@@ -7,6 +7,7 @@ repaired by guessing. Where nothing can be stored, the daemon runs without, and 
 
 from __future__ import annotations
 
+import json
 import logging
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
@@ -43,14 +44,22 @@ TRANSITIONS = 50
 TRANSITION_RETENTION = 90 * 86400.0
 """Seconds for which transitions are stored."""
 
-_UPSERT = (
-    "INSERT INTO checks VALUES (?, ?, ?) "
-    "ON CONFLICT (name) DO UPDATE SET at = excluded.at, document = excluded.document"
-)
-_UPSERT_RESULT = "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?)"
-_INSERT_TRANSITION = "INSERT INTO transitions (name, at, document) VALUES (?, ?, ?)"
-_TRIM_TRANSITIONS = """DELETE FROM transitions WHERE name = ?1 AND id <= (
-    SELECT id FROM transitions WHERE name = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)"""
+# One statement for all rows: at each step of one, a thread hands the interpreter over, and in a busy
+# process waits some milliseconds to have it back.
+_UPSERT = """INSERT INTO checks (name, at, document)
+    SELECT json_extract(value, '$[0]'), ?2, json_extract(value, '$[1]') FROM json_each(?1) WHERE true
+    ON CONFLICT (name) DO UPDATE SET at = excluded.at, document = excluded.document"""
+_UPSERT_RESULT = """INSERT OR REPLACE INTO results (name, which, at, document)
+    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), ?2, json_extract(value, '$[2]')
+    FROM json_each(?1)"""
+_INSERT_TRANSITION = """INSERT INTO transitions (name, at, document)
+    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]')
+    FROM json_each(?1) ORDER BY key"""
+_TRIM_TRANSITIONS = """DELETE FROM transitions WHERE id IN (
+    SELECT id FROM (
+        SELECT id, row_number() OVER (PARTITION BY name ORDER BY id DESC) AS place FROM transitions
+        WHERE name IN (SELECT value FROM json_each(?1))
+    ) WHERE place > ?2)"""
 
 
 def state_folder(configured: Path | None, environ: Mapping[str, str]) -> Path | None:
@@ -182,32 +191,29 @@ class Store:
         ends = monotonic() + seconds
         checks = snapshot.checks if self.path is not None else {}
         states = [
-            (name, now, text)
+            (name, text)
             for name, check in checks.items()
             if monotonic() < ends
             and (text := write_check(name, check.kind, check.target, check.state, check.memory))
         ]
         results = [
-            (name, which, now, text)
+            (name, which, text)
             for name, check in checks.items()
             for which, result in (("not_ok", check.last_not_ok), ("last", check.last))
             if result is not None and monotonic() < ends and (text := write_result(result))
         ]
+        transitions = [
+            (each.check, each.at, write_transition(each)) for each in snapshot.transitions
+        ]
+        names = sorted({name for name, _, _ in transitions})
         try:
             connection = self._open()
             connection.execute("BEGIN IMMEDIATE")
             with connection:
-                connection.executemany(_UPSERT, states)
-                connection.executemany(_UPSERT_RESULT, results)
-                connection.executemany(
-                    _INSERT_TRANSITION,
-                    [
-                        (each.check, each.at, write_transition(each))
-                        for each in snapshot.transitions
-                    ],
-                )
-                changed = {(each.check, TRANSITIONS) for each in snapshot.transitions}
-                connection.executemany(_TRIM_TRANSITIONS, changed)
+                connection.execute(_UPSERT, (json.dumps(states), now))
+                connection.execute(_UPSERT_RESULT, (json.dumps(results), now))
+                connection.execute(_INSERT_TRANSITION, (json.dumps(transitions),))
+                connection.execute(_TRIM_TRANSITIONS, (json.dumps(names), TRANSITIONS))
         except (sqlite3.Error, NewerError) as error:
             self.close()
             self._complain(error)
