@@ -49,6 +49,12 @@ ROWS = {
         "hostile strings", "canary secrets", "TAP", "status page",
     ],
     "G": ["start, status line, stop under systemd", "reload applied and refused", "bad configuration under systemd", "a blocked loop under systemd", "exposure of the unit", "credentials", "image, unprivileged, read-only root", "programs left behind by a probe", "manifests, oldest and newest Kubernetes", "a Pod with a sidecar ends", "shards", "an Alertmanager of two is killed", "alerts, one by one", "a page that does not read, too many pages", "three locations: one cut off, one offline, one lost"],
+    "K": [
+        "idle connections, half a request", "heads and bodies, a byte now and then",
+        "heads, lines, bodies, chunks and trailers without end", "pipelined requests without end",
+        "answers that are not read", "malformed requests, upgrades", "event streams that are not read",
+        "control connections that send nothing, or a byte now and then",
+    ],
 }  # fmt: skip
 CASES = {*BEHAVIOURS, *KINDS, *FAULTS, *WAYS, "nobody"}
 """What the tests of the contract suite are run with."""

@@ -206,7 +206,15 @@ class App:
         metrics = opened.enter_context(bind(self._config.telemetry.listen))
         api = opened.enter_context(bind(self._config.service.listen))
         scrape = telemetry_app(self.pipeline.scrape, self.status.alive, self.status.ready)
-        listeners = [Listener(scrape, metrics), Listener(self._pages.app(), api)]
+        counts = self.pipeline.board.daemon_metrics
+        listeners = [
+            Listener(app, sock, name, refused=partial(counts.closed, name))
+            for name, app, sock in (
+                ("telemetry", scrape, metrics),
+                ("page", self._pages.app(), api),
+            )
+        ]
+        counts.connections = lambda: {each.name: len(each.connections) for each in listeners}
         self.status.metrics_url, self.status.api_url = (listener.url for listener in listeners)
         return listeners
 

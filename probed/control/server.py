@@ -9,7 +9,8 @@ import os
 import socket
 import stat
 import struct
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -20,6 +21,7 @@ from anyio.abc import TaskStatus
 
 from probed.control.client import places
 from probed.net import Stream
+from probed.net.accept import accept_forever
 
 log = logging.getLogger("probed.control")
 
@@ -91,50 +93,66 @@ def _bind(path: Path) -> socket.socket:
 
 
 class ControlServer:
-    """Answers requests on a bound socket, and removes the socket file at the end."""
+    """Answers requests on a bound socket, and removes the socket file at the end.
+
+    At most `CONNECTIONS` are open. For another one, the oldest that waits for its client is closed: one
+    that sends no request, or does not read the response.
+    """
 
     def __init__(self, sock: socket.socket, path: Path, handlers: Mapping[str, Handler]) -> None:
         self.path = path
         self._socket = sock
         self._handlers = handlers
         self._open = 0
+        self._waiting: dict[anyio.CancelScope, None] = {}
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled."""
         task_status.started()
         try:
             async with anyio.create_task_group() as tasks:
-                while True:
-                    try:
-                        accepted, _ = self._socket.accept()
-                    except BlockingIOError:
-                        await anyio.wait_readable(self._socket)
-                        continue
-                    except OSError:
-                        await anyio.sleep(
-                            0.1
-                        )  # out of file descriptors: wait until some are closed
-                        continue
-                    accepted.setblocking(False)
-                    if self._open >= CONNECTIONS or not _trusted(accepted):
+
+                def handle(accepted: socket.socket) -> None:
+                    full = self._open >= CONNECTIONS
+                    if not _trusted(accepted) or (full and not self._make_room()):
                         accepted.close()
-                        continue
+                        return
                     self._open += 1
                     tasks.start_soon(self._serve, accepted)
+
+                await accept_forever(self._socket, handle, self._make_room)
         finally:
             self._socket.close()
             with anyio.CancelScope(shield=True):
                 await to_thread.run_sync(partial(self.path.unlink, missing_ok=True))
 
+    def _make_room(self) -> bool:
+        if not self._waiting:
+            return False
+        oldest = next(iter(self._waiting))
+        del self._waiting[oldest]
+        oldest.cancel()
+        return True
+
+    @contextmanager
+    def _waits(self, seconds: float) -> Iterator[anyio.CancelScope]:
+        """Wait for the client, for so long at most, and only while there is room."""
+        with anyio.move_on_after(seconds) as scope:
+            self._waiting[scope] = None
+            try:
+                yield scope
+            finally:
+                self._waiting.pop(scope, None)
+
     async def _serve(self, accepted: socket.socket) -> None:
         stream = Stream(accepted, str(self.path))
         try:
-            with anyio.move_on_after(REQUEST_SECONDS) as scope:
+            with self._waits(REQUEST_SECONDS) as scope:
                 line = await stream.readline(REQUEST_LIMIT)
             if scope.cancelled_caught:
                 return
             answer = await self._answer(line)
-            with anyio.move_on_after(ANSWER_SECONDS):
+            with self._waits(ANSWER_SECONDS):
                 await stream.send(json.dumps(answer).encode() + b"\n")
         except Exception as error:  # noqa: BLE001  # no client may stop the daemon
             log.debug("control: %s", type(error).__name__)

@@ -21,6 +21,7 @@ SIGNAL = "otel.signal"
 RESULT = "outcome"
 REASON = "reason"
 LANE = "lane"
+LISTENER = "listener"
 
 DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 DELAYS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -108,6 +109,14 @@ SPOOL_AGE = _daemon("probed.export.spool.oldest.age", "s", "Age of the oldest te
                  LANE)  # fmt: skip
 SPOOL_ERRORS = _daemon("probed.export.spool.errors", "{error}",
                     "Number of times that writing the spool started to fail.", LANE, kind=MetricType.COUNTER)  # fmt: skip
+LISTENER_CONNECTIONS = _daemon(
+    "probed.listener.connections", "{connection}", "Open connections of clients.", LISTENER
+)
+LISTENER_CLOSED = _daemon(
+    "probed.listener.closed", "{connection}",
+    "Connections of clients that were closed: evicted for newer ones, malformed, stalled, timeout or too_large.",
+    LISTENER, REASON, kind=MetricType.COUNTER,
+)  # fmt: skip
 RELOADS = _daemon("probed.config.reloads", "{reload}", "Attempts to load a changed configuration.", RESULT,
                kind=MetricType.COUNTER)  # fmt: skip
 RELOAD_SUCCESS = _daemon(
@@ -137,7 +146,7 @@ TASKS = _daemon("probed.loop.tasks", "{task}", "Tasks in the event loop.")
 CHECK_MEASURES = (INFO, UP, SUCCESS, OUTCOMES, RUNS, UNCONFIRMED, DURATION, PHASE_DURATION, PHASE_TIME,
                   FAILURES, LAST_RUN, LAST_SUCCESS, FLAPPING, SUPPRESSED, HELD, INTERVAL)  # fmt: skip
 DAEMON_MEASURES = (LATENESS, MISSED, RUNNING, WAITING, DRAINED, STATE_SAVES, LOOP_LAG, EXPORT_ITEMS,
-                SPOOL_SIZE, SPOOL_LIMIT, SPOOL_AGE, SPOOL_ERRORS, RELOADS, RELOAD_SUCCESS,
+                SPOOL_SIZE, SPOOL_LIMIT, SPOOL_AGE, SPOOL_ERRORS, LISTENER_CONNECTIONS, LISTENER_CLOSED, RELOADS, RELOAD_SUCCESS,
                 RELOAD_TIMESTAMP, DROPPED, BUILD, CPU_TIME, MEMORY, OPEN_FILES, TASKS)  # fmt: skip
 CATALOGUE = (*CHECK_MEASURES, *DAEMON_MEASURES)
 

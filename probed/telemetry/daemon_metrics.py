@@ -26,6 +26,11 @@ _ZEROS: dict[Measure, tuple[Pairs, ...]] = {
     ),
     c.SPOOL_ERRORS: tuple(((c.LANE, lane),) for lane in ("fail", "ok", "metrics")),
     c.DROPPED: (),
+    c.LISTENER_CLOSED: tuple(
+        ((c.LISTENER, listener), (c.REASON, reason))
+        for listener in ("telemetry", "page")
+        for reason in ("evicted", "malformed", "stalled", "timeout", "too_large")
+    ),
 }
 """Series that start at 0."""
 
@@ -52,6 +57,9 @@ class DaemonMetrics:
         """By lane: bytes in the spool, its limit, and the age of the oldest request in seconds."""
         for index, measure in enumerate((c.SPOOL_SIZE, c.SPOOL_LIMIT, c.SPOOL_AGE)):
             self._read(measure, partial(self._spooled, index))
+        self.connections: Callable[[], Mapping[str, int]] = dict
+        """By listener: open connections."""
+        self._read(c.LISTENER_CONNECTIONS, self._connected)
         self._read(c.CPU_TIME, process.cpu_time)
         self._read(c.MEMORY, process.memory)
         self._read(c.OPEN_FILES, process.open_files)
@@ -120,6 +128,13 @@ class DaemonMetrics:
     def spool_failed(self, lane: str) -> None:
         """Count that writing a lane of the spool started to fail."""
         self._add(c.SPOOL_ERRORS, ((c.LANE, lane),), 1)
+
+    def _connected(self) -> dict[Pairs, float]:
+        return {((c.LISTENER, name),): count for name, count in self.connections().items()}
+
+    def closed(self, listener: str, reason: str) -> None:
+        """Count a client's connection that a listener closed; `reason` is from a closed set."""
+        self._add(c.LISTENER_CLOSED, ((c.LISTENER, listener), (c.REASON, reason)), 1)
 
     def reloaded(self, *, ok: bool) -> None:
         """Count an attempt to load a changed configuration."""

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
+from anyio.lowlevel import checkpoint
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from probed.engine.documents import check_document, history_document
+from probed.engine.history import CheckHistory
 from probed.web.access import Access, Reading
 from probed.web.daemon import Daemon
 
+PIECE = 50
+"""Checks whose documents are written at once."""
 _HEADERS = {
     "cache-control": "no-store",
     "x-content-type-options": "nosniff",
@@ -42,7 +47,11 @@ def api_app(
         return answer(dict(daemon.status()))
 
     async def get_checks(_: Request) -> Response:
-        return answer({"checks": [check_document(e) for e in daemon.history.checks.values()]})
+        return StreamingResponse(
+            _paced(list(daemon.history.checks.values())),
+            media_type="application/json",
+            headers=_HEADERS,
+        )
 
     async def get_check(request: Request) -> Response:
         name = request.path_params["name"]
@@ -66,3 +75,20 @@ def api_app(
             Middleware(Reading, access=access),
         ],
     )
+
+
+async def _paced(entries: Sequence[CheckHistory]) -> AsyncIterator[bytes]:
+    """Yield the document of all checks in pieces: it is never in memory as a whole, and other tasks run
+    between them.
+    """
+    before = '{"checks":['
+    for start in range(0, len(entries), PIECE):
+        documents = map(check_document, entries[start : start + PIECE])
+        yield (before + ",".join(map(_written, documents))).encode()
+        before = ","
+        await checkpoint()
+    yield f"{'' if entries else before}]}}".encode()
+
+
+def _written(document: Mapping[str, Any]) -> str:
+    return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

@@ -17,7 +17,7 @@ from anyio import to_thread
 
 from probed.control import server
 from probed.control.client import UnreachableError, places, send_request
-from probed.control.server import CONNECTIONS, REQUEST_LIMIT, ControlServer, bind
+from probed.control.server import CONNECTIONS, REQUEST_LIMIT, ControlServer, Handler, bind
 from probed.testing import no_leaks
 
 pytestmark = pytest.mark.anyio
@@ -36,10 +36,10 @@ async def crash(_: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 @asynccontextmanager
-async def listening(path: Path) -> AsyncIterator[Path]:
+async def listening(path: Path, **more: Handler) -> AsyncIterator[Path]:
     bound = await to_thread.run_sync(bind, path, {})
     assert bound is not None
-    control = ControlServer(*bound, {"echo": echo, "refuse": refuse, "crash": crash})
+    control = ControlServer(*bound, {"echo": echo, "refuse": refuse, "crash": crash, **more})
     async with anyio.create_task_group() as tasks:
         await tasks.start(control.run)
         yield path
@@ -109,22 +109,58 @@ async def test_who_says_nothing_is_let_go(tmp_path: Path, monkeypatch: pytest.Mo
             await stream.receive()
 
 
-async def test_it_serves_only_so_many_at_the_same_time(tmp_path: Path) -> None:
+async def test_for_a_connection_too_many_the_oldest_that_sends_nothing_is_closed(
+    tmp_path: Path,
+) -> None:
     async with listening(tmp_path / "s") as path:
         idle = [await anyio.connect_unix(path) for _ in range(CONNECTIONS)]
+        await anyio.wait_all_tasks_blocked()
+        assert await asked(path, command="echo", word=1) == {"said": 1}
+        with anyio.fail_after(5), pytest.raises(anyio.EndOfStream):
+            await idle[0].receive()
+        await idle[1].send(b'{"command": "echo", "word": 2}\n')
+        with anyio.fail_after(5):
+            assert json.loads(await idle[1].receive()) == {"said": 2}, "the others are served still"
+        for stream in idle:
+            await stream.aclose()
+
+
+async def test_a_connection_that_is_being_served_is_not_closed_for_another(tmp_path: Path) -> None:
+    path, done = tmp_path / "s", anyio.Event()
+
+    async def work(_: Mapping[str, Any]) -> Mapping[str, Any]:
+        await done.wait()
+        return {"worked": True}
+
+    async with listening(path, work=work):
+        busy = [await anyio.connect_unix(path) for _ in range(CONNECTIONS)]
+        for stream in busy:
+            await stream.send(b'{"command": "work"}\n')
         await anyio.wait_all_tasks_blocked()
         async with await anyio.connect_unix(path) as late:
             with anyio.fail_after(5), pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
                 await late.receive()
-        for stream in idle:
+        done.set()
+        for stream in busy:
+            with anyio.fail_after(5):
+                assert json.loads(await stream.receive()) == {"worked": True}
             await stream.aclose()
-        with anyio.fail_after(5):
+
+
+async def test_a_request_of_a_byte_now_and_then_ends_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "REQUEST_SECONDS", 0.2)
+    async with listening(tmp_path / "s") as path, await anyio.connect_unix(path) as stream:
+
+        async def drip() -> None:
             while True:
-                try:
-                    assert await asked(path, command="echo", word=1) == {"said": 1}
-                except UnreachableError:
-                    continue
-                break
+                await stream.send(b" ")
+                with anyio.move_on_after(0.02):
+                    await stream.receive()
+
+        with anyio.fail_after(5), pytest.raises((anyio.BrokenResourceError, anyio.EndOfStream)):
+            await drip()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")

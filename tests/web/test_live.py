@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from probed.web.page.live import SENTENCES, UPDATE, Client, Hub
+from probed.web.page.live import SENTENCES, STREAMS, UPDATE, Client, Hub
 
 
 def hub(*clients: Client) -> Hub:
     made = Hub()
-    made.clients.update(clients)
+    made.clients.update(dict.fromkeys(clients))
     return made
 
 
@@ -49,3 +49,19 @@ def test_sentences_are_the_last_few() -> None:
     for number in range(SENTENCES + 3):
         many.update("a", urgent=True, sentence=f"{number}")
     assert list(client.sentences) == [f"{number}" for number in range(3, SENTENCES + 3)]
+
+
+def test_for_a_page_too_many_the_oldest_of_the_address_that_has_the_most_is_closed() -> None:
+    neighbour = Client(address="10.0.0.1")
+    strangers = [Client(address="10.0.0.2") for _ in range(STREAMS - 1)]
+    many = hub(neighbour, *strangers)
+    many.admit(late := Client(address="10.0.0.3"))
+    assert [each.closed for each in (neighbour, late, *strangers[:2])] == [
+        False, False, True, False,
+    ]  # fmt: skip
+    assert len(many.clients) == STREAMS
+    for _ in range(2 * STREAMS):
+        many.admit(Client(address="10.0.0.2"))
+    assert not neighbour.closed
+    assert not late.closed
+    assert len(many.clients) == STREAMS

@@ -19,7 +19,7 @@ from probed.web.page import details
 from probed.web.page.assets import HEADERS
 from probed.web.page.graphics import FAVICON, badge
 from probed.web.page.layout import check_url, document
-from probed.web.page.live import PAGES, EventStream, Hub, Parts
+from probed.web.page.live import EventStream, Hub, Parts
 from probed.web.page.markup import Child
 from probed.web.page.overview import Filter, Overview, row_id
 
@@ -96,7 +96,7 @@ class Page:
                 found["troubles"] = self._overview.troubles()
             return found
 
-        return self._stream(parts)
+        return self._stream(request, parts)
 
     async def _check(self, request: Request) -> Response:
         entry = self._entry(request)
@@ -123,14 +123,12 @@ class Page:
             entry = self._daemon.history.checks.get(name)
             return {"live-part": details.live_part(entry, transitions)} if entry else {}
 
-        return self._stream(parts, name)
+        return self._stream(request, parts, name)
 
-    def _stream(self, parts: Parts, only: str | None = None) -> Any:
-        if len(self._hub.clients) >= PAGES:
-            return PlainTextResponse(
-                "too many open pages\n", status_code=503, headers={"retry-after": "30"}
-            )
-        return EventStream(self._hub.events(parts, only), {**HEADERS, "x-accel-buffering": "no"})
+    def _stream(self, request: Request, parts: Parts, only: str | None = None) -> Any:
+        address = request.client.host if request.client else ""
+        events = self._hub.events(parts, only, address)
+        return EventStream(events, {**HEADERS, "x-accel-buffering": "no"})
 
     async def _settings(self, request: Request) -> Response:
         entry = self._entry(request)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from itertools import islice
@@ -32,8 +32,10 @@ SLOW = 10.0
 """Seconds that a page may take to read an update before its connection is closed."""
 UPDATE = 100
 """Checks in one update, those that are not up first. The others follow in the next."""
-PAGES = 16
-"""Open pages; another one is answered with 503."""
+STREAMS = 32
+"""Open event streams. For another one, the oldest of the address that has the most is closed."""
+RETRY_MS, CLOSED_RETRY_MS = 3_000, 30_000
+"""Milliseconds after which a browser connects again, and those for one whose stream was closed for another."""
 SENTENCES = 5
 
 Parts = Callable[[Sequence[str], bool], Awaitable[Mapping[str, str]]]
@@ -45,9 +47,12 @@ of them is urgent.
 class Client:
     """An open page. What it has not received yet is bounded: names of checks, and a few sentences."""
 
-    def __init__(self, only: str | None = None) -> None:
+    def __init__(self, only: str | None = None, address: str = "") -> None:
         self.only = only
         """The one check that it shows; None shows all."""
+        self.address = address
+        self.closed = False
+        """Its place was needed for another one."""
         self.names: dict[str, None] = {}
         self.urgent: dict[str, None] = {}
         self.sentences: deque[str] = deque(maxlen=SENTENCES)
@@ -82,7 +87,8 @@ class Hub:
     """Updates all open pages; a subscriber of events. Without an open page, nothing is done."""
 
     def __init__(self) -> None:
-        self.clients: set[Client] = set()
+        self.clients: dict[Client, None] = {}
+        """Open pages, the oldest first."""
         self.closed = False
 
     def apply(self, event: Event) -> None:
@@ -122,15 +128,33 @@ class Hub:
         for client in self.clients:
             client.wake()
 
-    async def events(self, parts: Parts, only: str | None = None) -> AsyncIterator[str]:
-        """Yield server-sent events (HTML, section 9.2) until the page is closed."""
-        client = Client(only)
-        self.clients.add(client)
+    def admit(self, client: Client) -> None:
+        """Add an open page. Where there are too many, close one first."""
+        if len(self.clients) >= STREAMS:
+            counts = Counter(each.address for each in self.clients)
+            most = max(counts.values())
+            oldest = next(each for each in self.clients if counts[each.address] == most)
+            del self.clients[oldest]
+            oldest.closed = True
+            oldest.wake()
+        self.clients[client] = None
+
+    async def events(
+        self, parts: Parts, only: str | None = None, address: str = ""
+    ) -> AsyncIterator[str]:
+        """Yield server-sent events (HTML, section 9.2) until the page is closed. `address` is the
+        client's.
+        """
+        client = Client(only, address)
+        self.admit(client)
         try:
-            yield "retry: 3000\n\n"
+            yield f"retry: {RETRY_MS}\n\n"
             while not self.closed:
                 with anyio.move_on_after(HEARTBEAT) as quiet:
                     await client.wait()
+                if client.closed:
+                    yield f"retry: {CLOSED_RETRY_MS}\n\n"
+                    return
                 if quiet.cancelled_caught:
                     yield ":\n\n"
                     continue
@@ -147,7 +171,7 @@ class Hub:
                 if said:
                     yield f"event: said\ndata: {json.dumps(said)}\n\n"
         finally:
-            self.clients.discard(client)
+            self.clients.pop(client, None)
 
 
 class EventStream:
