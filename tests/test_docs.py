@@ -54,6 +54,9 @@ ROWS = {
         "heads, lines, bodies, chunks and trailers without end", "pipelined requests without end",
         "answers that are not read", "malformed requests, upgrades", "event streams that are not read",
         "control connections that send nothing, or a byte now and then",
+        "state file: bytes flipped anywhere",
+        "state file: deleted, replaced, truncated under the daemon",
+        "state file: of a newer version", "state directory read by others",
     ],
 }  # fmt: skip
 CASES = {*BEHAVIOURS, *KINDS, *FAULTS, *WAYS, "nobody"}

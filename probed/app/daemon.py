@@ -89,7 +89,8 @@ class App:
             [TelemetrySubscriber(pipeline).apply, self._hub.apply, log_event, *subscribers],
             sampled=lambda trace_id, healthy: pipeline.sampled(trace_id, healthy=healthy),
         )  # fmt: skip
-        self._store = Store(state_folder(config.service.state_dir, environ))
+        folder = state_folder(config.service.state_dir, environ)
+        self._store = Store(folder, metrics.state_failed)
         self._saver = Saver(monitor.history, self._store, clock, metrics, pipeline.flush)
         self.reloader = Reloader(self, clock, load, origins)
         self.status = Status(

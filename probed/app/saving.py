@@ -51,7 +51,8 @@ class Saver:
         """Save what has changed, or all that is known. Traces go to disk first: what is known must not
         run ahead of what was told.
         """
-        snapshot = self._history.snapshot(everything=everything)
+        renewed = self._store.renewed
+        snapshot = self._history.snapshot(everything=everything or renewed)
         on_disk = self._store.path is not None
         if not snapshot.transitions and not (on_disk and snapshot.checks):
             return
@@ -61,6 +62,8 @@ class Saver:
         saved = await self._store.save(snapshot, self._clock.time(), seconds=seconds)
         if on_disk:
             self._metrics.saved(ok=saved)
+        if saved and renewed:
+            self._store.renewed = False
         self._history.confirm(snapshot, saved=saved)
 
     async def transitions(self, name: str) -> list[Transition]:

@@ -1,8 +1,10 @@
 """The state that survives a restart, in one SQLite file: state, memory, last results and transitions of each check.
 
 A row is a JSON document. Documents are read tolerantly: what is missing has its default, what is unknown
-is ignored, so that a newer and an older program can take turns. A corrupt file is moved aside, never
-repaired by guessing. Where nothing can be stored, the daemon runs without, and says so.
+is ignored, so that a newer and an older program can take turns. A row that cannot be read costs itself
+only. A corrupt file is moved aside, and what can be read of it is copied to a new one. A file that was
+deleted, replaced or truncated under the daemon is made anew. Where nothing can be stored, the daemon runs
+without, and says so.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time
 from typing import Any, NamedTuple, TypeVar
 
 import anyio
@@ -31,7 +33,9 @@ from probed.store.documents import (
     write_result,
     write_transition,
 )
-from probed.store.schema import NewerError, open_database
+from probed.store.files import Identity, identify, move_aside, protect_folder
+from probed.store.salvage import Salvaged, all_transitions, insert, salvage
+from probed.store.schema import NewerError, is_corrupt, open_database
 
 log = logging.getLogger("probed.store")
 T = TypeVar("T")
@@ -43,6 +47,14 @@ TRANSITIONS = 50
 """Transitions that are stored per check."""
 TRANSITION_RETENTION = 90 * 86400.0
 """Seconds for which transitions are stored."""
+RENEWAL_INTERVAL = 60.0
+"""Seconds between two moves of a corrupt file."""
+NAMED = 5
+"""Checks that a log line names."""
+PROBLEMS = ("row", "corrupt", "replaced", "newer")
+"""A row that cannot be read; a corrupt file; one that was deleted, replaced or truncated; one of a newer
+program that this one cannot read.
+"""
 
 # One statement for all rows: at each step of one, a thread hands the interpreter over, and in a busy
 # process waits some milliseconds to have it back.
@@ -64,13 +76,14 @@ _TRIM_TRANSITIONS = """DELETE FROM transitions WHERE id IN (
 
 def state_folder(configured: Path | None, environ: Mapping[str, str]) -> Path | None:
     """Return the state directory: as configured, or as systemd says (`StateDirectory=`). It is made
-    where it does not exist.
+    where it does not exist. Only the owner can read the files in it from now on.
     """
     given = environ.get("STATE_DIRECTORY", "").partition(":")[0]
     folder = configured or (Path(given) if given else None)
     if folder is not None:
         with suppress(OSError):  # whoever cannot write there says so
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            protect_folder(folder)
     return folder
 
 
@@ -97,12 +110,18 @@ class Snapshot(NamedTuple):
 
 class Store:
     """The file in the state directory. Without a directory, transitions are held in memory and the
-    rest is not stored. One process at a time.
+    rest is not stored. One process at a time. `report` receives each problem, one of `PROBLEMS`, from
+    another thread.
     """
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, report: Callable[[str], None] = lambda _: None) -> None:
         self.path = None if folder is None else folder / FILE
+        self.renewed = False
+        """The file is another one than before: all that is known has to be saved."""
+        self._report = report
         self._connection: sqlite3.Connection | None = None
+        self._identity: Identity | None = None
+        self._renewed_at = -inf
         self._limiter = anyio.CapacityLimiter(1)
         self._complaint = ""
 
@@ -126,42 +145,37 @@ class Store:
 
     def close(self) -> None:
         if self._connection is not None:
-            self._connection.close()
+            with suppress(sqlite3.Error):
+                self._connection.close()
             self._connection = None
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await to_thread.run_sync(work, limiter=self._limiter)
 
     def _load(self, now: float) -> dict[str, SavedCheck]:
-        assert self.path is not None
         try:
-            return self._read(now)
-        except sqlite3.OperationalError as error:
-            self._complain(error)
-        except sqlite3.DatabaseError:
-            self.close()
-            aside = self.path.with_suffix(".broken")
-            log.error(  # noqa: TRY400  # sqlite's text says no more
-                "%s is corrupt; moved to %s; starting with empty state", self.path, aside.name
-            )
             try:
-                self.path.replace(aside)
-                for tail in ("-wal", "-shm"):
-                    self.path.with_name(self.path.name + tail).unlink(missing_ok=True)
                 return self._read(now)
-            except (sqlite3.Error, OSError, NewerError) as error:
-                self._complain(error)
+            except sqlite3.Error as error:
+                if not is_corrupt(error):
+                    raise
+                self._renew(now)
+                return self._read(now)
         except NewerError as error:
+            self._report("newer")
             log.error(  # noqa: TRY400  # the text is the whole of it
                 "%s is not used: %s; running without stored state, nothing is saved",
                 self.path,
                 error,
             )
             self.path = None
+        except (sqlite3.Error, OSError) as error:
+            self.close()
+            self._complain(error)
         return {}
 
     def _read(self, now: float) -> dict[str, SavedCheck]:
-        connection = self._open()
+        connection = self._open(now)
         connection.execute("BEGIN IMMEDIATE")
         with connection:
             connection.execute("DELETE FROM checks WHERE at < ?", (now - RETENTION,))
@@ -170,13 +184,18 @@ class Store:
                 "DELETE FROM transitions WHERE at < ?", (now - TRANSITION_RETENTION,)
             )
         found: dict[str, SavedCheck] = {}
+        unreadable: list[str] = []
         with closing(connection.execute("SELECT name, document FROM checks")) as rows:
             for name, document in rows:
                 if (read := read_check(document)) is not None:
                     found[str(name)] = SavedCheck(*read)
+                else:
+                    unreadable.append(str(name))
         with closing(connection.execute("SELECT name, which, document FROM results")) as rows:
             for name, which, document in rows:
                 check, result = found.get(str(name)), read_result(document)
+                if result is None:
+                    unreadable.append(str(name))
                 if check is None or result is None:
                     continue
                 if (result.probe, result.target) != (check.kind, check.target):
@@ -185,6 +204,7 @@ class Store:
                     check.last_not_ok = result
                 if check.last is None or check.last.started_at <= result.started_at:
                     check.last = result
+        self._skip(unreadable)
         return found
 
     def _save(self, snapshot: Snapshot, now: float, seconds: float) -> bool:
@@ -207,17 +227,18 @@ class Store:
         ]
         names = sorted({name for name, _, _ in transitions})
         try:
-            connection = self._open()
+            connection = self._open(now)
             connection.execute("BEGIN IMMEDIATE")
             with connection:
                 connection.execute(_UPSERT, (json.dumps(states), now))
                 connection.execute(_UPSERT_RESULT, (json.dumps(results), now))
                 connection.execute(_INSERT_TRANSITION, (json.dumps(transitions),))
                 connection.execute(_TRIM_TRANSITIONS, (json.dumps(names), TRANSITIONS))
-        except (sqlite3.Error, NewerError) as error:
-            self.close()
-            self._complain(error)
+        except (sqlite3.Error, OSError, NewerError) as error:
+            self._fail(error, now)
             return False
+        if self.path is not None:
+            self._identity = identify(self.path)
         if self._complaint:
             log.info("%s can be written again", self.path)
             self._complaint = ""
@@ -225,19 +246,88 @@ class Store:
 
     def _transitions(self, name: str) -> list[Transition]:
         query = "SELECT document FROM transitions WHERE name = ? ORDER BY id"
+        now = time()
         try:
-            with closing(self._open().execute(query, (name,))) as rows:
+            with closing(self._open(now).execute(query, (name,))) as rows:
                 read = [read_transition(name, document) for (document,) in rows]
-        except (sqlite3.Error, NewerError) as error:
-            self.close()
-            self._complain(error)
+        except (sqlite3.Error, OSError, NewerError) as error:
+            self._fail(error, now)
             return []
+        self._skip([name] * read.count(None))
         return [each for each in read if each is not None]
 
-    def _open(self) -> sqlite3.Connection:
+    def _open(self, now: float) -> sqlite3.Connection:
+        """Return the connection, a new one where the file is not the one that was opened."""
+        if self.path is None:
+            self._connection = self._connection or open_database(None)
+            return self._connection
+        known, replaced = self._identity, False
+        left = Salvaged()
+        if self._connection is not None and known is not None:
+            found = identify(self.path)
+            if known.is_truncated(found):
+                self._report("replaced")
+                self._renew(now)
+            elif not known.is_same(found):
+                replaced = True
+                if found is None:  # what was deleted is open still
+                    left = Salvaged(transitions=all_transitions(self._connection))
+                self.close()
         if self._connection is None:
             self._connection = open_database(self.path)
+            self._identity = identify(self.path)
+            if replaced or (known and self._identity and known[:2] != self._identity[:2]):
+                self.renewed = True
+                self._report("replaced")
+                log.error("%s was deleted or replaced; saving all state again", self.path)
+                insert(self._connection, left)
         return self._connection
+
+    def _renew(self, now: float) -> None:
+        """Move a corrupt file aside, and copy what can be read of it to a new one."""
+        assert self.path is not None
+        self.close()
+        self._identity = None
+        self._renewed_at = monotonic()
+        aside = move_aside(self.path, now)
+        self.renewed = True
+        self._report("corrupt")
+        rows = salvage(aside, now)
+        saved = (
+            f"recovered the state of {len(rows.checks)} checks"
+            if rows.checks
+            else "starting with empty state"
+        )
+        log.error("%s is corrupt; moved to %s; %s", self.path, aside.name, saved)
+        insert(self._open(now), rows)
+
+    def _skip(self, names: Sequence[str]) -> None:
+        """Report rows that cannot be read."""
+        if not names:
+            return
+        for _ in names:
+            self._report("row")
+        shown = ", ".join(dict.fromkeys(names[:NAMED])) + (", ..." if len(names) > NAMED else "")
+        log.warning(
+            "%s: skipped %d rows that cannot be read, of checks %s", self.path, len(names), shown
+        )
+
+    def _fail(self, error: Exception, now: float) -> None:
+        """Close the file, so that it is opened again; where it is corrupt, make a new one."""
+        self.close()
+        # Twice within a minute it would be a mistake of ours, and the first file would be lost.
+        due = monotonic() - self._renewed_at > RENEWAL_INTERVAL
+        if self.path is not None and is_corrupt(error) and due:
+            try:
+                self._renew(now)
+            except (sqlite3.Error, OSError, NewerError) as further:
+                error = further
+                self.close()
+            else:
+                return
+        if isinstance(error, NewerError):
+            self._report("newer")
+        self._complain(error)
 
     def _complain(self, error: Exception) -> None:
         """Log each way in which it fails once."""

@@ -36,6 +36,7 @@ def write_check(
         try:
             text = json.dumps(
                 {
+                    "check": name,  # first: a corrupt file is searched for it
                     "kind": kind,
                     "target": target,
                     "state": {

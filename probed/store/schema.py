@@ -18,6 +18,8 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+from probed.store.files import protect
+
 VERSION = 2
 """The version that this program writes."""
 
@@ -38,6 +40,19 @@ MIGRATIONS: Sequence[Sequence[str]] = (
 """Statements that lead from version n to n + 1, by n."""
 
 
+_CORRUPT = frozenset({
+    sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_TOOBIG,
+    sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_ERROR,
+})  # fmt: skip
+"""Codes of a damaged file. Our statements are fixed: SQL that fails finds another schema than ours."""
+
+
+def is_corrupt(error: Exception) -> bool:
+    """Return whether an error of SQLite means that the file is damaged."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return isinstance(code, int) and code & 0xFF in _CORRUPT
+
+
 class NewerError(Exception):
     """The file was written by a newer program in a form that this one cannot read."""
 
@@ -51,15 +66,18 @@ class NewerError(Exception):
 def open_database(path: Path | None) -> sqlite3.Connection:
     """Open the file, or a database in memory, at the version of this program.
 
-    Raises NewerError, and leaves the file as it is, where this program cannot read it; sqlite3.Error
-    where it cannot be used.
+    Raises NewerError, and leaves the file as it is, where this program cannot read it; sqlite3.Error or
+    OSError where it cannot be used.
     """
-    if path is not None and path.exists():
-        _refuse_newer(path)
+    if path is not None:
+        if path.exists():
+            _refuse_newer(path)
+        protect(path)
     connection = sqlite3.connect(
         ":memory:" if path is None else path,
         timeout=0, check_same_thread=False, isolation_level=None,
     )  # fmt: skip
+    connection.text_factory = lambda raw: raw.decode(errors="replace")
     try:
         # One process only: a second one would overwrite what the first knows.
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")

@@ -97,6 +97,11 @@ DRAINED = _daemon(
 )
 STATE_SAVES = _daemon("probed.state.saves", "{save}", "Attempts to save the state of checks on disk.",
                    RESULT, kind=MetricType.COUNTER)  # fmt: skip
+STATE_ERRORS = _daemon(
+    "probed.state.errors", "{error}",
+    "Problems of the state file: row (one that cannot be read), corrupt, replaced (or deleted, truncated), newer.",
+    REASON, kind=MetricType.COUNTER,
+)  # fmt: skip
 LOOP_LAG = _daemon("probed.loop.lag", "s", "Delay with which the event loop woke a timer.",
                 kind=MetricType.HISTOGRAM, buckets=DELAYS)  # fmt: skip
 EXPORT_ITEMS = _daemon("probed.export.items", "{item}", "Exported spans and metric points, by outcome.",
@@ -145,7 +150,7 @@ TASKS = _daemon("probed.loop.tasks", "{task}", "Tasks in the event loop.")
 
 CHECK_MEASURES = (INFO, UP, SUCCESS, OUTCOMES, RUNS, UNCONFIRMED, DURATION, PHASE_DURATION, PHASE_TIME,
                   FAILURES, LAST_RUN, LAST_SUCCESS, FLAPPING, SUPPRESSED, HELD, INTERVAL)  # fmt: skip
-DAEMON_MEASURES = (LATENESS, MISSED, RUNNING, WAITING, DRAINED, STATE_SAVES, LOOP_LAG, EXPORT_ITEMS,
+DAEMON_MEASURES = (LATENESS, MISSED, RUNNING, WAITING, DRAINED, STATE_SAVES, STATE_ERRORS, LOOP_LAG, EXPORT_ITEMS,
                 SPOOL_SIZE, SPOOL_LIMIT, SPOOL_AGE, SPOOL_ERRORS, LISTENER_CONNECTIONS, LISTENER_CLOSED, RELOADS, RELOAD_SUCCESS,
                 RELOAD_TIMESTAMP, DROPPED, BUILD, CPU_TIME, MEMORY, OPEN_FILES, TASKS)  # fmt: skip
 CATALOGUE = (*CHECK_MEASURES, *DAEMON_MEASURES)

@@ -18,6 +18,9 @@ _ZEROS: dict[Measure, tuple[Pairs, ...]] = {
     c.WAITING: ((),),
     c.DRAINED: ((),),
     c.STATE_SAVES: (((c.RESULT, "ok"),), ((c.RESULT, "failed"),)),
+    c.STATE_ERRORS: tuple(
+        ((c.REASON, reason),) for reason in ("row", "corrupt", "replaced", "newer")
+    ),
     c.RELOADS: (((c.RESULT, "ok"),), ((c.RESULT, "failed"),)),
     c.EXPORT_ITEMS: tuple(
         ((c.SIGNAL, signal), (c.RESULT, result))
@@ -108,6 +111,10 @@ class DaemonMetrics:
     def saved(self, *, ok: bool) -> None:
         """Count an attempt to save the state of checks."""
         self._add(c.STATE_SAVES, ((c.RESULT, "ok" if ok else "failed"),), 1)
+
+    def state_failed(self, reason: str) -> None:
+        """Count a problem of the state file; `reason` is one of those that start at 0."""
+        self._add(c.STATE_ERRORS, ((c.REASON, reason),), 1)
 
     def lagged(self, seconds: float) -> None:
         """Count a timer that the event loop woke this many seconds late."""

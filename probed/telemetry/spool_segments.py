@@ -253,7 +253,9 @@ class Segments:
         """Write the cursor, without fsync: after a power loss, some requests are sent again."""
         beside = self._directory / (CURSOR + ".new")
         with suppress(OSError):
-            beside.write_bytes(b"probed-cursor/1 %d %d\n" % (segment.number, segment.offset))
+            descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(b"probed-cursor/1 %d %d\n" % (segment.number, segment.offset))
             beside.replace(self._directory / CURSOR)
 
     def _writer(self) -> tuple[_Segment, int]:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from http import HTTPStatus
+from math import inf
 from time import monotonic
 from typing import Any
 
@@ -71,7 +72,7 @@ class Connections:
         self._refused = refused
         self._open: set[Connection] = set()
         self._unlogged: Counter[str] = Counter()
-        self._logged = -LOG_INTERVAL
+        self._logged = -inf
 
     def __len__(self) -> int:
         return len(self._open)

@@ -109,3 +109,20 @@ async def test_transitions_of_an_earlier_target_are_not_those_of_the_check(tmp_p
     bench.history.replace([CHECK])
     assert await bench.news() == ["down"]
     bench.store.close()
+
+
+async def test_a_file_that_was_deleted_gets_all_that_is_known(tmp_path: Path) -> None:
+    bench = Bench(Store(tmp_path))
+    bench.fail()
+    await bench.saver.save()
+    await bench.saver.save(everything=True)
+    (tmp_path / "state.db").unlink()
+    await bench.saver.save(everything=True)
+    assert bench.store.renewed
+    await bench.saver.save()
+    assert not bench.store.renewed
+    assert await bench.news() == ["down"], "transitions too"
+    bench.store.close()
+    again = Store(tmp_path)
+    assert set(await again.load(5.0)) == {"web"}
+    again.close()

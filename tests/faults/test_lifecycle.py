@@ -105,10 +105,55 @@ def test_a_state_file_that_is_broken_is_put_aside(
     daemon = start(config(lines(peers.ports["line"], 1), service=f", state_dir: {state}"))
     until(lambda: daemon.outcomes("c0"), "it probes")
     assert daemon.stop() == 0
-    assert (state / "state.broken").exists()
+    assert len(list(state.glob("state.db.corrupt-*"))) == 1
     assert any("state.db is corrupt" in entry["message"] for entry in daemon.told())
     with closing(sqlite3.connect(state / "state.db")) as database:
         assert database.execute("SELECT name FROM checks").fetchall() == [("c0",)]
+
+
+def test_a_state_file_that_is_deleted_is_made_anew(
+    start: Any, until: Until, peers: Any, tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    daemon = start(config(lines(peers.ports["line"], 1), service=f", state_dir: {state}"))
+    until((state / "state.db").exists, "state is saved")
+    (state / "state.db").unlink()
+    until((state / "state.db").exists, "a new file is made")
+    until(lambda: daemon.total("probed_state_errors_total"), "it is counted")
+    assert daemon.stop() == 0
+    assert any("was deleted or replaced" in entry["message"] for entry in daemon.told())
+    with closing(sqlite3.connect(state / "state.db")) as database:
+        assert database.execute("SELECT name FROM checks").fetchall() == [("c0",)]
+
+
+def test_only_the_owner_can_read_the_state_directory(
+    start: Any, until: Until, peers: Any, tmp_path: Path
+) -> None:
+    """Whatever the umask, and whatever the mode of files of an earlier time."""
+    state = tmp_path / "state"
+    text = config(lines(peers.ports["line"], 1), service=f", state_dir: {state}")
+    before = os.umask(0)
+    try:
+        first = start(text, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9")
+        until((state / "state.db-wal").exists, "state is saved")
+        assert first.stop() == 0
+        assert modes(state) == {0o600}
+        for path in state.rglob("*"):
+            path.chmod(0o777 if path.is_dir() else 0o666)
+        second = start(text, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9")
+        until((state / "state.db-wal").exists, "state is saved")
+        assert modes(state) == {0o600}
+        assert second.stop() == 0
+    finally:
+        os.umask(before)
+
+
+def modes(folder: Path) -> set[int]:
+    """Return the modes of all files; the folders have to be for the owner alone."""
+    assert {p.stat().st_mode & 0o777 for p in (folder, *folder.rglob("*")) if p.is_dir()} == {0o700}
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert len(files) >= 3
+    return {path.stat().st_mode & 0o777 for path in files}
 
 
 def test_a_state_file_of_a_newer_version_is_of_use(

@@ -85,8 +85,9 @@ async def test_a_corrupt_file_is_moved_aside_and_checks_start_with_empty_state(
     assert set(await store.load(NOW)) == {"web"}
     store.close()
     if content:
-        assert (tmp_path / "state.broken").read_bytes() == content
-        assert "is corrupt; moved to state.broken; starting with empty state" in caplog.text
+        aside = f"state.db.corrupt-{NOW:.0f}"
+        assert (tmp_path / aside).read_bytes() == content
+        assert f"is corrupt; moved to {aside}; starting with empty state" in caplog.text
 
 
 async def test_a_second_daemon_keeps_out_of_the_first_ones_file(
