@@ -57,6 +57,7 @@ ROWS = {
         "state file: bytes flipped anywhere",
         "state file: deleted, replaced, truncated under the daemon",
         "state file: of a newer version", "state directory read by others",
+        "the demo beside a daemon", "log messages of several lines, control characters",
     ],
 }  # fmt: skip
 CASES = {*BEHAVIOURS, *KINDS, *FAULTS, *WAYS, "nobody"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 
@@ -19,6 +20,7 @@ from probed.cli.logs import set_up_logging
 from probed.cli.loop import run_on_loop
 from probed.cli.terminal import style_for
 from probed.config import Config, loads
+from probed.control.client import NAME
 from probed.demo import Demo, DemoUnavailable
 from probed.events import Event, Recorded
 from probed.model import Outcome, Result, Verdict
@@ -49,7 +51,10 @@ async def _show(broken: Sequence[str], limit: float | None) -> None:
         config = loads(demo.config_text(), Registry(), name="demo.yaml")
         set_up_logging(config.redactor, level=logging.ERROR)
         screen = _Screen(demo, broken)
-        app = App(_listening(config), subscribers=[screen.show_event])
+        # Its own socket, never the default one: that is where clients look for the daemon.
+        control = os.environ.get("PROBED_CONTROL", str(demo.folder / NAME))
+        environ = {**os.environ, "PROBED_CONTROL": control}
+        app = App(_listening(config), subscribers=[screen.show_event], environ=environ)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(screen.show, app)
             if limit is not None:
@@ -113,6 +118,8 @@ class _Screen:
             ("metrics", f"{app.status.metrics_url}/metrics"),
             ("API", f"{app.status.api_url}/api/v1/checks"),
         ]
+        if app.control_path is not None:
+            lines.append(("status", f"PROBED_CONTROL={app.control_path} probed status"))
         lines += self._demo.urls.items()
         lines += [("broken", f"{name}: {self._demo.breaks[name]}") for name in self._broken]
         width = max(len(name) for name, _ in lines)

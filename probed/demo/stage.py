@@ -40,6 +40,8 @@ class Demo:
         self._lock = anyio.Lock()
         self._open = AsyncExitStack()
         self.urls: Mapping[str, str] = {}
+        self.folder = Path()
+        """The demo's own folder, while it runs."""
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as opened:
@@ -51,6 +53,7 @@ class Demo:
                 await peer.start(tasks)
                 self._peers.append(peer)
             self.urls = setting.urls
+            self.folder = setting.directory
             self._open = opened.pop_all()
         return self
 

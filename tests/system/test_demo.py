@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -85,6 +87,35 @@ def test_each_break_yields_its_sentence(program: str, broken: str) -> None:
         _, errors = process.communicate(timeout=10)
     assert not missing, said
     assert process.returncode == 0, errors
+
+
+def test_it_has_a_control_socket_of_its_own_and_says_how_to_speak_to_it(
+    program: str, tmp_path: Path
+) -> None:
+    """Never the one where clients look for the daemon."""
+    env = environment(**STRICT, XDG_RUNTIME_DIR=str(tmp_path), RUNTIME_DIRECTORY=str(tmp_path))
+    with subprocess.Popen(
+        [program, "demo"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        try:
+            found = None
+            while found is None:
+                line = process.stdout.readline()
+                assert line, "it ended"
+                found = re.search(r"^status +PROBED_CONTROL=(\S+) probed status$", line)
+            assert not list(tmp_path.rglob("*.sock"))
+            assert Path(found[1]).exists()
+            asked = [program, "status", "-o", "json"]
+            done = subprocess.run(
+                asked, capture_output=True, text=True, env={**env, "PROBED_CONTROL": found[1]},
+                check=False, timeout=20,
+            )  # fmt: skip
+            assert json.loads(done.stdout)["checks"] > 5, done.stderr
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=10)
+    assert not Path(found[1]).exists()
 
 
 def test_a_break_that_there_is_not_is_a_usage_error(probed: Any) -> None:
