@@ -39,7 +39,8 @@ PROGRAMS = {
 """The programs of each Debian package that a test may need."""
 
 # Small files in memory, looked at where they are used: a thread would cost twenty times as much.
-_FILES = {"probed/net/resolve.py": {"_stamp", "_read_hosts"}, "probed/net/tls.py": {"get"},
+_FILES = {"probed/net/resolve.py": {"_read_hosts", "_stamp"},
+    "probed/net/resolv_conf.py": {"read_resolv_conf"}, "probed/net/tls.py": {"get"},
           "probed/net/identity.py": {"check_identity"}}  # fmt: skip
 _MAY_READ = {
     # PyMongo looks whether it is in a container, once for each client.

@@ -5,17 +5,11 @@ from __future__ import annotations
 import errno
 import ssl
 
-import dns.asyncresolver
-import dns.exception
-import dns.message
-import dns.rcode
-import dns.resolver
 import pytest
 
 from probed import ProbeError, Reason, Reasons
 from probed.judgement import TIMEOUTS, timeout_in
 from probed.model import Outcome
-from probed.net.dns_errors import reason_of_dns_error
 from probed.reasons import classify
 
 
@@ -115,32 +109,3 @@ def test_the_phase_left_open_names_the_time_out(phase: str, reason: Reason) -> N
 
 def test_a_time_out_outside_of_known_phases_is_that_of_the_run() -> None:
     assert timeout_in(None) is timeout_in("something") is Reason.TIMEOUT_RUN
-
-
-def subclasses(base: type) -> list[type]:
-    return [base, *(found for child in base.__subclasses__() for found in subclasses(child))]
-
-
-def test_every_error_of_the_dns_library_has_a_reason() -> None:
-    for kind in subclasses(dns.exception.DNSException):
-        error = kind.__new__(kind)
-        error.kwargs = {}
-        reason, _ = reason_of_dns_error(error)
-        assert reason in Reason, kind
-
-
-def test_no_nameserver_left_is_told_apart_by_what_each_answered() -> None:
-    response = dns.message.make_response(dns.message.make_query("a.test", "A"))
-
-    def left(cause: Exception | None, code: dns.rcode.Rcode | None) -> Reason:
-        if code is not None:
-            response.set_rcode(code)
-        errors = [("127.0.0.1", False, 53, cause, response if code is not None else None)]
-        error = dns.resolver.NoNameservers.__new__(dns.resolver.NoNameservers)
-        error.kwargs = {"errors": errors}
-        return reason_of_dns_error(error)[0]
-
-    assert left(None, dns.rcode.SERVFAIL) is Reason.DNS_SERVFAIL
-    assert left(None, dns.rcode.REFUSED) is Reason.DNS_REFUSED
-    assert left(ConnectionRefusedError(111, ""), None) is Reason.DNS_UNREACHABLE
-    assert left(ValueError(), None) is Reason.DNS_MALFORMED

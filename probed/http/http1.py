@@ -23,11 +23,12 @@ from probed.record import Recorder
 class _Parser:
     """The callbacks of llhttp for one response. Nothing is stored past the limits."""
 
-    __slots__ = ("complete", "framed", "head_done", "informational", "limit", "llhttp", "parts",
+    __slots__ = ("complete", "fed", "framed", "head_done", "informational", "limit", "llhttp", "parts",
                  "response", "too_many_headers")  # fmt: skip
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
+        self.fed = 0
         self.llhttp = httptools.HttpResponseParser(self)
         self.response = Response()
         self.parts: list[bytes] = []
@@ -77,6 +78,7 @@ class _Parser:
             self.complete = True
 
     def feed(self, data: bytes) -> None:
+        self.fed += len(data)
         try:
             self.llhttp.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -85,6 +87,10 @@ class _Parser:
             # Bytes after the end of the response are not part of it.
             if not self.complete and not self.response.truncated:
                 raise ProbeError(Reason.HTTP_PROTOCOL) from None
+        if self.head_done and self.fed > 2 * (HEADER_LIMIT + self.response.size):
+            raise ProbeError(
+                Reason.HTTP_PROTOCOL, "The peer floods the connection with chunks or trailers."
+            )
 
 
 async def exchange(
@@ -135,19 +141,17 @@ async def _read_response(
 
 
 async def _read_head(stream: Stream, parser: _Parser) -> None:
-    seen = 0
     while not parser.head_done:
         data = await stream.receive()
         if not data:
             raise ProbeError(
                 Reason.CONNECT_CLOSED,
-                "The peer closed the connection without an parser."
-                if not seen
+                "The peer closed the connection without sending a response."
+                if not parser.fed
                 else "The peer closed the connection in the middle of the headers.",
             )
-        seen += len(data)
         parser.feed(data)
-        if parser.too_many_headers or (seen > HEADER_LIMIT and not parser.head_done):
+        if parser.too_many_headers or (parser.fed > HEADER_LIMIT and not parser.head_done):
             raise ProbeError(Reason.HTTP_HEADERS_TOO_LARGE)
         if parser.informational > INFORMATIONAL_LIMIT:
             raise ProbeError(

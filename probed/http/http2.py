@@ -7,7 +7,6 @@ settings, empty or tiny frames, and frames that never end.
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Callable
 
 import h2.config
@@ -43,7 +42,7 @@ _CONFIG = h2.config.H2Configuration(client_side=True, header_encoding=None)
 
 def check_agreed(stream: Stream) -> None:
     """Raise ProbeError `http.version` if ALPN did not select HTTP/2 (RFC 7301)."""
-    if isinstance(stream.socket, ssl.SSLSocket) and stream.socket.selected_alpn_protocol() != "h2":
+    if stream.tls is not None and stream.tls.selected_alpn_protocol() != "h2":
         raise ProbeError(Reason.HTTP_VERSION, "The peer does not offer HTTP/2 over TLS (ALPN).")
 
 

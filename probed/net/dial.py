@@ -135,18 +135,18 @@ class Network:
             if _wants_client_certificate(error, stream):
                 raise ProbeError(Reason.TLS_CLIENT_CERTIFICATE, _NO_CLIENT_CERTIFICATE) from None
             raise
-        wrapped = stream.socket
-        assert isinstance(wrapped, ssl.SSLSocket)
-        recorder.certificate = self.certificates.of(wrapped, verified=tls.verify)
-        recorder.fact("tls.protocol.version", (wrapped.version() or "").removeprefix("TLSv"))
-        cipher = wrapped.cipher()
+        session = stream.tls
+        assert session is not None
+        recorder.certificate = self.certificates.of(session, verified=tls.verify)
+        recorder.fact("tls.protocol.version", (session.version() or "").removeprefix("TLSv"))
+        cipher = session.cipher()
         recorder.fact("tls.cipher", cipher[0] if cipher else None)
 
     async def _fetch_certificate(
         self, recorder: Recorder, failed: Stream, server_name: str, upgrade: Upgrade | None
     ) -> None:
-        assert isinstance(failed.socket, ssl.SSLSocket)
-        recorder.certificate = self.certificates.of_failed(failed.socket)
+        assert failed.tls is not None
+        recorder.certificate = self.certificates.of_failed(failed.tls)
         if recorder.certificate is not None:
             return
         port = recorder.facts["server.port"]
@@ -161,9 +161,8 @@ class Network:
                 if upgrade is not None:
                     await upgrade(stream)
                 await stream.handshake(self.contexts.get(UNVERIFIED), server_name)
-                wrapped = stream.socket
-                assert isinstance(wrapped, ssl.SSLSocket)
-                recorder.certificate = self.certificates.of(wrapped, verified=False)
+                assert stream.tls is not None
+                recorder.certificate = self.certificates.of(stream.tls, verified=False)
             except (OSError, ProbeError):
                 pass
             finally:
@@ -176,7 +175,7 @@ def _wants_client_certificate(error: ssl.SSLError, stream: Stream) -> bool:
     """
     if error.reason != "SSLV3_ALERT_HANDSHAKE_FAILURE":
         return False
-    return isinstance(stream.socket, ssl.SSLSocket) and stream.socket.cipher() is not None
+    return stream.tls is not None and stream.tls.cipher() is not None
 
 
 async def _connect_first(addresses: list[str], port: int) -> Stream:

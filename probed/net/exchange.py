@@ -6,13 +6,12 @@ loop for 143 ms.
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import struct
+from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import Any, Self, cast
 
 import anyio
-import dns.asyncquery
 import dns.exception
 import dns.flags
 import dns.message
@@ -21,10 +20,9 @@ import dns.rcode
 import dns.rdatatype
 
 from probed.net.answer import RECORD_LIMIT, Answer, Said, Server, text_of
-from probed.net.datagrams import Connection, Datagrams
-from probed.net.dns_errors import reason_of_socket_error
-from probed.net.stream import connect, family_of
-from probed.reasons import OURS
+from probed.net.datagrams import Datagrams
+from probed.net.stream import Stream, connect
+from probed.reasons import OURS, Reason, Reasons, classify
 
 ANSWER_LIMIT = 16 * 1024
 """Bytes of an answer that is parsed; a larger one is `too_large`."""
@@ -118,31 +116,35 @@ def _read(reply: _Reply, name: str, kind: str) -> Answer:
 
 
 async def _udp(query: dns.message.Message, server: Server) -> _Reply:
-    made = Datagrams(family_of(server[0]), server)
-    async with _BoundedSocket(made, query.id) as sock:
-        try:
-            message = await dns.asyncquery.udp(
-                query,
-                server[0],
-                port=server[1],
-                ignore_unexpected=True,
-                ignore_errors=True,
-                raise_on_truncation=True,
-                sock=cast("Any", sock),
-            )
-        except dns.message.Truncated:
-            return await _tcp(query, server)
-        return _Reply(message, sock.size, sock.cut, tcp=False)
+    wire = query.to_wire()
+    with closing(Datagrams(*server)) as datagrams:
+        await datagrams.send(wire)
+        for _ in range(_STRAYS):
+            received = await datagrams.receive()
+            if received[:2] != wire[:2]:
+                continue  # somebody else's, or forged
+            if len(received) > ANSWER_LIMIT:
+                raise _TooLargeError
+            try:
+                part, cut = trim(received)
+                message = dns.message.from_wire(part)
+            except (ValueError, dns.exception.DNSException):
+                continue  # the true one may still come
+            if query.is_response(message):
+                if message.flags & dns.flags.TC:
+                    return await _tcp(query, server)
+                return _Reply(message, len(received), cut, tcp=False)
+    raise dns.exception.FormError
 
 
 async def _tcp(query: dns.message.Message, server: Server) -> _Reply:
-    async with Connection(await connect(*server)) as sock:
+    with closing(await connect(*server)) as stream:
         wire = query.to_wire()
-        await sock.sendall(len(wire).to_bytes(2, "big") + wire, None)
-        size = int.from_bytes(await _exactly(sock, 2), "big")
+        await stream.send(len(wire).to_bytes(2, "big") + wire)
+        size = int.from_bytes(await _exactly(stream, 2), "big")
         if size > ANSWER_LIMIT:
             raise _TooLargeError
-        whole = await _exactly(sock, size)
+        whole = await _exactly(stream, size)
     part, cut = trim(whole)
     message = dns.message.from_wire(part)
     if not query.is_response(message):
@@ -150,10 +152,10 @@ async def _tcp(query: dns.message.Message, server: Server) -> _Reply:
     return _Reply(message, size, cut, tcp=True)
 
 
-async def _exactly(sock: Any, count: int) -> bytes:
+async def _exactly(stream: Stream, count: int) -> bytes:
     data = b""
     while len(data) < count:
-        more = await sock.recv(count - len(data), None)
+        more = await stream.receive(count - len(data))
         if not more:
             raise EOFError
         data += more
@@ -164,43 +166,12 @@ class _TooLargeError(Exception):
     """The answer is larger than `ANSWER_LIMIT`."""
 
 
-class _BoundedSocket:
-    """A datagram socket for dnspython that drops datagrams that are not worth parsing."""
-
-    def __init__(self, sock: Any, query_id: int) -> None:
-        self._sock = sock
-        self._id = query_id.to_bytes(2, "big")
-        self._strays = _STRAYS
-        self.family = sock.family
-        self.size = 0
-        self.cut = False
-
-    async def sendto(self, what: bytes, destination: Any, timeout: float | None) -> int:
-        return int(await self._sock.sendto(what, destination, timeout))
-
-    async def recvfrom(self, size: int, timeout: float | None) -> tuple[bytes, Any]:
-        while self._strays:
-            self._strays -= 1
-            wire, source = await self._sock.recvfrom(size, timeout)
-            await anyio.lowlevel.checkpoint()
-            if wire[:2] != self._id:
-                continue  # somebody else's, or forged
-            self.size = len(wire)
-            if self.size > ANSWER_LIMIT:
-                raise _TooLargeError
-            try:
-                part, self.cut = trim(wire)
-            except ValueError:
-                continue
-            return part, source
-        raise dns.exception.FormError
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *why: object) -> None:
-        with contextlib.suppress(OSError):
-            await self._sock.close()
+def reason_of_socket_error(error: OSError) -> Reasons:
+    """Return `dns.unreachable`, or a reason of our own where this machine could not send at all."""
+    if error.errno == errno.ENETUNREACH:
+        return Reason.SELF_NETWORK  # no route of our own
+    reason, _ = classify(error)
+    return reason if reason in OURS else Reason.DNS_UNREACHABLE
 
 
 def trim(wire: bytes) -> tuple[bytes, bool]:

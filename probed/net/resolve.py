@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING, Literal
 
 import anyio
 
-from probed.model import Outcome
-from probed.net.dns_errors import reason_of_dns_error
-from probed.reasons import OURS, ProbeError, Reason
+from probed.reasons import ProbeError, Reason
 from probed.text.redact import sanitize
 
 if TYPE_CHECKING:
-    import dns.asyncresolver
-    import dns.resolver
+    from probed.net.answer import Answer
+    from probed.net.resolv_conf import ResolvConf
+    from probed.net.vantage import Vantage
 
 AddressFamily = Literal["any", "ipv4", "ipv6"]
 """The addresses of a host to use."""
@@ -32,8 +31,8 @@ ADDRESS_LIMIT = 16
 """Addresses of one name that are tried, at most."""
 RECORD_LIMIT = 100
 RECORD_LENGTH = 4096
-_LIFETIME = 60.0
-_TRY = 2.0
+HOSTS_LIMIT = 1 << 20
+"""Bytes of the hosts file that are read."""
 _NUMERIC = re.compile(r"(?:0[xX][0-9a-fA-F]*|[0-9]+)\Z")
 _RECORD = {"ipv4": "A", "ipv6": "AAAA"}
 _SHOWN = {"ipv4": "IPv4", "ipv6": "IPv6"}
@@ -41,6 +40,7 @@ _PATIENCE = {"A": 0.05, "AAAA": 1.0}
 """Seconds to wait for the other family once addresses of this one are known (RFC 8305 section 3);
 longer after AAAA, because many hosts have no working IPv6.
 """
+_Stamp = tuple[int, int, int, int]
 
 
 class Resolver:
@@ -59,20 +59,18 @@ class Resolver:
         self.servers = tuple(servers)
         self._hosts_file = hosts
         self._hosts: dict[str, list[str]] = {}
-        self._hosts_stamp: int | None = None
+        self._hosts_stamp: _Stamp | None = None
         self._resolv_conf = resolv_conf
-        self._dns: dns.asyncresolver.Resolver | None = None
-        self._dns_stamp: int | None = None
+        self._settings: ResolvConf | None = None
+        self._settings_stamp: _Stamp | None = None
+        self._turn = 0
 
     def prepare(self, host: str) -> None:
         """Load the modules that this host's lookup needs, once per process, so that no phase includes it."""
-        if self._dns is None and self._known(host) is None:
-            import dns.asyncbackend  # noqa: PLC0415  # 70 ms; not every host needs it
+        if self._settings is None and self._known(host) is None:
+            import probed.net.vantage  # noqa: F401, PLC0415  # 100 ms; not every host needs it
 
-            import probed.net.vantage  # noqa: F401, PLC0415
-
-            dns.asyncbackend.get_backend("asyncio")
-            self._client()
+            self._configuration()
 
     async def addresses(self, host: str, family: AddressFamily = "any") -> list[str]:
         """Return the addresses of a host, at least one. Raises ProbeError `dns.*`."""
@@ -120,15 +118,13 @@ class Resolver:
 
     def name_servers(self) -> list[tuple[str, int]]:
         """Return address and port of each configured server; `resolv_conf` is read again if it changed."""
-        import dns.nameserver  # noqa: PLC0415
-
-        found: list[tuple[str, int]] = []
-        for server in self._client().nameservers:
-            if isinstance(server, dns.nameserver.Do53Nameserver):
-                found.append((server.address, server.port))
-            elif isinstance(server, str):
-                found.append((server, 53))
-        return found
+        settings = self._configuration()
+        servers = list(settings.servers)
+        if settings.rotate:
+            self._turn += 1
+            turn = self._turn % len(servers)
+            servers = servers[turn:] + servers[:turn]
+        return servers
 
     def _from_hosts(self, name: str) -> list[str]:
         if self._hosts_file is None:
@@ -140,19 +136,20 @@ class Resolver:
         return self._hosts.get(name, [])
 
     async def _from_dns(self, host: str, family: AddressFamily) -> list[str]:
-        client = self._client()
+        from probed.net.vantage import Vantage  # noqa: PLC0415
+
+        vantage = Vantage("", self.name_servers())
         if family != "any":
             try:
-                found_one = await _query(client, host, _RECORD[family], search=True)
+                return (await self._search(vantage, host, _RECORD[family]))[:ADDRESS_LIMIT]
             except ProbeError as error:
                 raise (_none_of(family) if error.reason is Reason.DNS_NO_DATA else error) from None
-            return found_one[:ADDRESS_LIMIT]
         found: dict[str, list[str]] = {}
         errors: dict[str, ProbeError] = {}
 
         async def query(kind: str) -> None:
             try:
-                found[kind] = await _query(client, host, kind, search=True)
+                found[kind] = await self._search(vantage, host, kind)
             except ProbeError as error:
                 errors[kind] = error
             else:
@@ -166,19 +163,45 @@ class Resolver:
             return addresses[:ADDRESS_LIMIT]
         raise errors.get("A") or errors["AAAA"]
 
-    def _client(self) -> dns.asyncresolver.Resolver:
-        import dns.resolver  # noqa: PLC0415
+    async def _search(self, vantage: Vantage, host: str, kind: str) -> list[str]:
+        """Return the addresses of the first full name that has some; glibc goes on from one to the next
+        in the same cases. Raises ProbeError `dns.*` or `timeout.resolve`.
+        """
+        import dns.exception  # noqa: PLC0415
+
+        from probed.net.answer import Said  # noqa: PLC0415
+
+        try:
+            names = self._configuration().candidates(host)
+        except (dns.exception.DNSException, UnicodeError):
+            raise ProbeError(Reason.DNS_NXDOMAIN, "This is not a valid host name.") from None
+        failed: list[Answer] = []
+        for name in names:
+            answer = await vantage.query(name, kind)
+            if answer.said is Said.ANSWER:
+                return answer.texts
+            if answer.said is Said.TIMEOUT:
+                raise ProbeError(Reason.TIMEOUT_RESOLVE)
+            failed.append(answer)
+            if answer.said not in _GO_ON:
+                break
+        raise max(failed, key=lambda each: _GO_ON.get(each.said, 3)).error
+
+    def _configuration(self) -> ResolvConf:
+        from probed.net.resolv_conf import ResolvConf, read_resolv_conf  # noqa: PLC0415
 
         stamp = None if self.servers else _stamp(self._resolv_conf)
-        if self._dns is None or stamp != self._dns_stamp:
-            self._dns_stamp = stamp
-            self._dns = _client_of(self.servers)
-            if not self.servers:
-                try:
-                    self._dns.read_resolv_conf(str(self._resolv_conf))
-                except dns.resolver.NoResolverConfiguration:
-                    self._dns.nameservers = ["127.0.0.1"]  # resolv.conf(5)
-        return self._dns
+        if self._settings is None or stamp != self._settings_stamp:
+            self._settings_stamp = stamp
+            if self.servers:
+                self._settings = ResolvConf(self.servers)
+            else:
+                self._settings = read_resolv_conf(self._resolv_conf)
+        return self._settings
+
+
+_GO_ON = {"nxdomain": 0, "server_failure": 1, "nodata": 2}
+"""Answers after which the next full name is looked up; the greatest is what is told of them all."""
 
 
 @lru_cache(maxsize=4096)
@@ -205,34 +228,6 @@ def _top(host: str) -> str:
     return host.rstrip(".").lower().rpartition(".")[2]
 
 
-def _client_of(servers: Sequence[tuple[str, int]]) -> dns.asyncresolver.Resolver:
-    import dns.asyncresolver  # noqa: PLC0415  # 120 ms; literals and local names do not need it
-    import dns.nameserver  # noqa: PLC0415
-
-    client = dns.asyncresolver.Resolver(configure=False)
-    client.nameservers = [dns.nameserver.Do53Nameserver(host, port) for host, port in servers]
-    client.timeout = _TRY
-    return client
-
-
-async def _query(
-    client: dns.asyncresolver.Resolver, name: str, kind: str, *, search: bool
-) -> list[str]:
-    import dns.exception  # noqa: PLC0415
-
-    from probed.net.datagrams import Backend  # noqa: PLC0415
-
-    try:
-        answer = await client.resolve(
-            name, kind, search=search, lifetime=_LIFETIME, backend=Backend()
-        )
-    except (dns.exception.DNSException, OSError, EOFError, ValueError) as error:
-        reason, message = reason_of_dns_error(error)
-        level = Outcome.UNKNOWN if reason in OURS else Outcome.FAILED
-        raise ProbeError(reason, message, level=level) from None
-    return [sanitize(record.to_text(), RECORD_LENGTH) for record in list(answer)[:RECORD_LIMIT]]
-
-
 def _interleave(first: list[str], second: list[str]) -> list[str]:
     """Return the addresses with alternating families, IPv6 first (RFC 8305 section 4)."""
     mixed = [address for pair in zip(first, second, strict=False) for address in pair]
@@ -240,18 +235,21 @@ def _interleave(first: list[str], second: list[str]) -> list[str]:
     return mixed + first[shorter:] + second[shorter:]
 
 
-def _stamp(path: Path) -> int | None:
+def _stamp(path: Path) -> _Stamp | None:
+    """Return a value that changes with the file, also where a link is turned to another one."""
     try:
-        return os.stat(path).st_mtime_ns
+        found = os.stat(path)
     except OSError:
         return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _read_hosts(path: Path) -> dict[str, list[str]]:
     """Return the addresses by name of a hosts file (hosts(5)), in lower case. Invalid lines are ignored."""
     names: dict[str, list[str]] = {}
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")[: 1 << 20]
+        with path.open("rb") as file:
+            text = file.read(HOSTS_LIMIT).decode("utf-8", "replace")
     except OSError:
         return names
     for line in text.splitlines():

@@ -1,7 +1,8 @@
-"""A byte stream over a non-blocking socket, plain or TLS.
+"""A byte stream over a non-blocking socket, plain or TLS: the one way in which data of a peer is read.
 
-Data is read only on request, so a peer cannot fill the memory. Closing never waits for the peer.
-Cancelling a wait leaves nothing behind on the event loop.
+Data is read only on request, so a peer cannot fill the memory. A peer that sends faster than it is read
+cannot hold the event loop: reads that do not wait are small, and others get a turn before each. Closing
+never waits for the peer. Cancelling a wait leaves nothing behind on the event loop.
 """
 
 from __future__ import annotations
@@ -11,10 +12,19 @@ import errno
 import os
 import socket
 import ssl
+from contextlib import suppress
 
 from probed.reasons import ProbeError, Reason, classify
 
 CHUNK = 65536
+EAGER = 16384
+"""Bytes that are read at once from a peer that is faster than we are: a few milliseconds of the dearest
+parser.
+"""
+RECORDS = 16384 + 512
+"""Bytes of TLS that are decrypted at once: a full record (RFC 8446 section 5.2). OpenSSL stays in its
+handshake messages for as long as there are some, and gives no turn to others meanwhile.
+"""
 LINE_LIMIT = 4096
 EPHEMERAL = 32768
 """First port of the range from which the kernel assigns source ports."""
@@ -49,50 +59,92 @@ async def writable(sock: socket.socket) -> None:
         loop.remove_writer(descriptor)
 
 
-class Stream:
-    """One connection. Methods raise the socket's errors: OSError, ssl.SSLError."""
+async def receive(sock: socket.socket, limit: int, *, eager: bool) -> tuple[bytes, bool]:
+    """Return what comes next, and whether it was there already. `eager` says that of the read before:
+    then others get a turn first.
+    """
+    if eager:
+        await asyncio.sleep(0)
+    waited = False
+    while True:
+        try:
+            return sock.recv(limit), not waited
+        except BlockingIOError:
+            waited = True
+            await readable(sock)
 
-    __slots__ = ("_buffer", "peer", "socket")
+
+class Stream:
+    """One connection. Methods raise the socket's errors: OSError, ssl.SSLError. `tls` is the TLS session,
+    from the handshake on.
+    """
+
+    __slots__ = ("_buffer", "_eager", "_incoming", "_outgoing", "peer", "socket", "tls")
+    _incoming: ssl.MemoryBIO
+    _outgoing: ssl.MemoryBIO
 
     def __init__(self, sock: socket.socket, peer: str) -> None:
         self.socket = sock
         self.peer = peer
+        self.tls: ssl.SSLObject | None = None
         self._buffer = b""
+        self._eager = False
 
     async def send(self, data: bytes) -> None:
         """Send all the data."""
+        try:
+            if self.tls is None:
+                await self._send(data)
+                return
+            for start in range(0, len(data), CHUNK):
+                self.tls.write(data[start : start + CHUNK])
+                await self._flush()
+        except ConnectionError:
+            await self._raise_last_words()
+            raise
+
+    async def _send(self, data: bytes) -> None:
         view = memoryview(data)
         while view:
             try:
                 view = view[self.socket.send(view) :]
-            except (BlockingIOError, ssl.SSLWantWriteError):
+            except BlockingIOError:
                 await writable(self.socket)
-            except ssl.SSLWantReadError:
-                await readable(self.socket)
-            except (ConnectionError, ssl.SSLEOFError):
-                self._raise_last_words()
-                raise
 
-    def _raise_last_words(self) -> None:
+    async def _flush(self) -> None:
+        """Send what the TLS session has to say."""
+        if self._outgoing.pending:
+            await self._send(self._outgoing.read())
+
+    async def _fill(self) -> None:
+        """Hand what comes next to the TLS session."""
+        await self._flush()
+        data, self._eager = await receive(self.socket, RECORDS, eager=self._eager)
+        if data:
+            self._incoming.write(data)
+        else:
+            self._incoming.write_eof()
+
+    async def _raise_last_words(self) -> None:
         """Raise the alert that came before the connection broke, if one did: it says why."""
-        if isinstance(self.socket, ssl.SSLSocket):
-            try:
-                self.socket.recv(1)
-            except (ssl.SSLWantReadError, ssl.SSLWantWriteError, ssl.SSLEOFError):
-                pass
-            except OSError as error:
-                if isinstance(error, ssl.SSLError):
-                    raise
+        if self.tls is None:
+            return
+        try:
+            self._incoming.write(self.socket.recv(RECORDS))
+            self.tls.read(1)
+        except (ssl.SSLWantReadError, ssl.SSLEOFError, ssl.SSLZeroReturnError):
+            pass
+        except OSError as error:
+            if isinstance(error, ssl.SSLError):
+                raise
 
     async def part(self) -> None:
         """Say that no more will come, and wait for what the peer says to that: with TLS 1.3 it judges
         our certificate after the handshake. Raises ssl.SSLError where it does not accept it.
         """
-        try:
-            # Not `unwrap`: it takes an alert for a goodbye.
-            socket.socket.shutdown(self.socket, socket.SHUT_WR)
-        except OSError:
-            pass  # the peer has closed
+        # Without a goodbye of TLS: an alert would be taken for the answer to it.
+        with suppress(OSError):  # the peer has closed
+            self.socket.shutdown(socket.SHUT_WR)
         try:
             await self.receive()
         except OSError as error:
@@ -105,13 +157,17 @@ class Stream:
         if self._buffer:
             data, self._buffer = self._buffer[:limit], self._buffer[limit:]
             return data
+        if self.tls is None:
+            limit = min(limit, EAGER) if self._eager else limit
+            data, self._eager = await receive(self.socket, limit, eager=self._eager)
+            return data
         while True:
             try:
-                return self.socket.recv(limit)
-            except (BlockingIOError, ssl.SSLWantReadError):
-                await readable(self.socket)
-            except ssl.SSLWantWriteError:
-                await writable(self.socket)
+                return self.tls.read(limit)
+            except ssl.SSLWantReadError:
+                await self._fill()
+            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                return b""
 
     async def readline(self, limit: int = LINE_LIMIT) -> bytes:
         """Return the next line without its line end.
@@ -140,18 +196,19 @@ class Stream:
         if self._buffer:
             # Data from before the handshake is not protected by it (STARTTLS injection).
             raise ProbeError(Reason.TLS_NOT_TLS, "The peer sent text ahead of the TLS handshake.")
-        wrapped = context.wrap_socket(
-            self.socket, server_hostname=server_name, do_handshake_on_connect=False
-        )
-        self.socket = wrapped
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
         while True:
             try:
-                wrapped.do_handshake()
+                self.tls.do_handshake()
             except ssl.SSLWantReadError:
-                await readable(wrapped)
-            except ssl.SSLWantWriteError:
-                await writable(wrapped)
+                await self._fill()
+            except ssl.SSLError:
+                with suppress(OSError):  # the alert that says why, as far as there is room for it
+                    self.socket.send(self._outgoing.read())
+                raise
             else:
+                await self._flush()
                 return
 
     def close(self) -> None:

@@ -86,12 +86,12 @@ class Certificates:
         self._size = size
         self._seen: OrderedDict[tuple[bytes, bool], Certificate] = OrderedDict()
 
-    def of(self, peer: ssl.SSLSocket, *, verified: bool) -> Certificate | None:
+    def of(self, peer: ssl.SSLObject, *, verified: bool) -> Certificate | None:
         """Return the facts of the peer's leaf certificate, after the handshake."""
         der = peer.getpeercert(binary_form=True)
         return None if der is None else self._get(der, peer if verified else None)
 
-    def of_failed(self, peer: ssl.SSLSocket) -> Certificate | None:
+    def of_failed(self, peer: ssl.SSLObject) -> Certificate | None:
         """Return the facts of the leaf after a failed verification; None before Python 3.13."""
         chain = getattr(peer, "get_unverified_chain", None)
         try:
@@ -100,7 +100,7 @@ class Certificates:
             return None
         return self._get(found[0], None) if found else None
 
-    def _get(self, der: bytes, peer: ssl.SSLSocket | None) -> Certificate | None:
+    def _get(self, der: bytes, peer: ssl.SSLObject | None) -> Certificate | None:
         key = (der, peer is not None)
         found = self._seen.get(key)
         if found is None:
@@ -113,7 +113,7 @@ class Certificates:
         return found
 
 
-def _from_dict(peer: ssl.SSLSocket) -> Certificate | None:
+def _from_dict(peer: ssl.SSLObject) -> Certificate | None:
     facts = peer.getpeercert()
     if not facts:
         return None
