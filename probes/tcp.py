@@ -19,7 +19,7 @@ checks:
     address: HostPort
     """Whom to connect to, as `host:port`."""
     expect: Pattern | None = None
-    """Regular expression that the first line must match; without it, connecting is enough."""
+    """Regular expression (RE2) that the first line must match; without it, connecting is enough."""
     tls: Tls | None = None
     """Speak TLS from the start, and judge the certificate so; `tls: {}` for the usual rules."""
     family: AddressChoice = "any"
@@ -40,6 +40,6 @@ checks:
         run.expect(
             self.expect.search(line),
             Reason.BANNER_MISMATCH,
-            f"The first line does not match {self.expect.pattern.decode()!r}.",
+            f"The first line does not match {self.expect.text!r}.",
             evidence={"banner": line},
         )

@@ -168,8 +168,6 @@ class View:
             if shape.scalar == "size":
                 return format_size(int(value))
             return format_duration(value) if shape.scalar == "duration" else value
-        if isinstance(value, re.Pattern):
-            value = value.pattern
         if isinstance(value, bytes):
             value = value.decode(errors="replace")
         text = str(value)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import BeforeValidator, WithJsonSchema
+from pydantic import BeforeValidator, PlainSerializer, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
+
+from probed.text import patterns
 
 _DURATION = r"(?:(\d+(?:\.\d+)?)(ms|s|m|h|d))"
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -72,20 +74,20 @@ Size = Annotated[
 ]  # fmt: skip
 
 
-def _compile(value: object) -> object:
-    if isinstance(value, str):
-        try:
-            return re.compile(value.encode())
-        except re.error as error:
-            raise PydanticCustomError(
-                "pattern", "not a regular expression: {why}", {"why": str(error)}
-            ) from None
-    return value
+def _read_pattern(value: object) -> patterns.Pattern:
+    if isinstance(value, patterns.Pattern):
+        return value
+    if not isinstance(value, str):
+        raise PydanticCustomError("pattern", "write a regular expression, as text")
+    try:
+        return patterns.Pattern(value)
+    except ValueError as error:
+        why = {"why": str(error)}
+        raise PydanticCustomError("pattern", "not a regular expression: {why}", why) from None
 
 
 Pattern = Annotated[
-    re.Pattern[bytes],
-    BeforeValidator(_compile),
-    WithJsonSchema({"type": "string", "format": "regex"}),
-]
-"""A regular expression over the bytes that a peer sends."""
+    patterns.Pattern, PlainValidator(_read_pattern), PlainSerializer(str),
+    WithJsonSchema({"type": "string", "format": "regex", "maxLength": patterns.PATTERN_LIMIT}),
+]  # fmt: skip
+"""A regular expression that is searched for in what a peer sends, in time that no peer can stretch."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import types
 from collections.abc import Iterable, Mapping
 from enum import Enum
@@ -22,6 +21,7 @@ from probed.fields import (
     parse_duration,
     parse_size,
 )
+from probed.text.patterns import Pattern
 
 _PLAIN = {bool: "true or false", int: "whole number", float: "number", str: "text"}
 _CLASSES: tuple[tuple[type, str], ...] = (
@@ -31,7 +31,7 @@ _CLASSES: tuple[tuple[type, str], ...] = (
     (HostPort, "host:port"),
     (Private, "text, never shown"),
     (Url, "URL"),
-    (re.Pattern, "regular expression"),
+    (Pattern, "regular expression"),
 )
 _BOUNDS: Mapping[type, str] = {Ge: "at least", Gt: "more than", Le: "at most", Lt: "less than"}
 _JSON = {
@@ -66,7 +66,7 @@ def _named(annotation: Any, marks: list[Any]) -> str:
     if parse_size in readers:
         return "size"
     origin, parts = get_origin(annotation), get_args(annotation)
-    if readers and annotation is not HostPort and origin is not re.Pattern:
+    if readers and annotation is not HostPort:
         schema = next((m.json_schema for m in marks if isinstance(m, WithJsonSchema)), None)
         if schema:
             return _of_schema(schema)
@@ -75,8 +75,6 @@ def _named(annotation: Any, marks: list[Any]) -> str:
         return _either(list(forms))
     if origin is Literal:
         return _either([_literal(part) for part in parts])
-    if origin is re.Pattern:
-        return "regular expression"
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return f"mapping of names to {form(parts[1])}"
     if origin is not None:

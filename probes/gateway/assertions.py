@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from time import thread_time
 from typing import Any, NamedTuple
 
-from probed import Outcome, Reason, Response, Run, redact_url
+from probed import Outcome, Pattern, Reason, Response, Run, redact_url
 from probes.gateway.expect import BodyExpected, Expect, HeaderExpected, JsonExpected
 from probes.gateway.health import Body
 from probes.gateway.paths import FOUND_LIMIT, JsonPath, TooMany
-from probes.gateway.patterns import TEXT_LIMIT, Effort, SafePattern, TooHard
 from probes.gateway.reasons import GatewayReason
 
 SHOWN = 100
 """Characters that are shown of a value found."""
 SNIPPET = 200
 """Characters that are shown of a body."""
+
+SECONDS = 0.1
+"""Seconds of processor time for all searches in one answer."""
 
 _PRIVATE = {"set-cookie", "set-cookie2", "authentication-info"}
 """Headers whose values are credentials."""
@@ -57,7 +60,7 @@ def _header(
         said = "There is no header" if expected.exists else "There must be no header"
         text = _text(f"{said} {name}", expected.name)
         run.find(expected.outcome, reason, text, evidence=evidence)
-    elif values and expected.matches.text:
+    elif values and expected.matches is not None:
         pattern = expected.matches
         found = [_search(run, pattern, value, reason, effort) for value in values]
         if not any(found) and None not in found:
@@ -80,31 +83,31 @@ def _patterns(run: Run, expect: Expect, answer: Response, effort: Effort) -> Non
         text = "The body's encoding could not be undone: what must hold of it was not judged."
         run.unknown(reason, text)
         return
-    text = answer.body.decode("utf-8", errors="replace")
+    body = answer.body
     for each in expect.body:
-        if _search(run, each.matches, text, reason, effort) is False:
-            _missing(run, each, text, answer)
+        if _search(run, each.matches, body, reason, effort) is False:
+            _missing(run, each, answer)
     for each in expect.body_not:
-        found = _search(run, each.matches, text, reason, effort)
+        found = _search(run, each.matches, body, reason, effort)
         pattern = each.matches.text
         if found:
             said = _text(f"The body matches {pattern!r}, and must not", each.name)
             evidence = {"expected not": pattern, **_called(each.name)}
             run.find(each.outcome, reason, said, evidence=evidence)
-        elif found is False and _cut(each.matches, text, answer):
+        elif found is False and _cut(each.matches, answer):
             said = f"Whether the body matches {pattern!r} is not known: it was cut off"
             run.unknown(reason, _text(said, each.name))
 
 
-def _missing(run: Run, expected: BodyExpected, text: str, answer: Response) -> None:
+def _missing(run: Run, expected: BodyExpected, answer: Response) -> None:
     """Return `unknown` for text that was not found in a truncated body: the rest may contain it."""
     pattern = expected.matches
-    cut = _cut(pattern, text, answer)
+    cut = _cut(pattern, answer)
     said = f"The body does not match {pattern.text!r}"
     if cut:
         said += f" in its first {len(answer.body)} bytes, which are those read"
-    elif not pattern.covers(text):
-        said += f" in its first {TEXT_LIMIT} characters, which are those searched"
+    elif not pattern.covers(answer.body):
+        said += f" in its first {pattern.limit} bytes, which are those searched"
     run.find(
         Outcome.UNKNOWN if cut else expected.outcome,
         GatewayReason.BODY_MISMATCH,
@@ -115,23 +118,44 @@ def _missing(run: Run, expected: BodyExpected, text: str, answer: Response) -> N
     )  # fmt: skip
 
 
-def _cut(pattern: SafePattern, text: str, answer: Response) -> bool:
+def _cut(pattern: Pattern, answer: Response) -> bool:
     """Whether the part that was cut off would have been searched too."""
-    return answer.truncated and pattern.covers(text)
+    return answer.truncated and pattern.covers(answer.body)
+
+
+class TooHard(Exception):  # noqa: N818  # it says what the search is, not what went wrong
+    """The searches in one answer took too long, and were given up."""
+
+
+class Effort:
+    """The processor time in seconds that all searches in one answer may take together."""
+
+    def __init__(self, seconds: float = SECONDS) -> None:
+        self.left = seconds
+
+    def search(self, pattern: Pattern, text: str | bytes) -> bool:
+        """Return whether the pattern matches. Raises TooHard where no time is left."""
+        if self.left <= 0:
+            raise TooHard
+        begun = thread_time()
+        try:
+            return pattern.search(text)
+        finally:
+            self.left -= thread_time() - begun
 
 
 def _search(
-    run: Run, pattern: SafePattern, text: str, reason: GatewayReason, effort: Effort
+    run: Run, pattern: Pattern, text: str | bytes, reason: GatewayReason, effort: Effort
 ) -> bool | None:
     """Whether it matches; None, and an `unknown`, where that takes too long to find out."""
     try:
-        return pattern.search(text, effort)
+        return effort.search(pattern, text)
     except TooHard:
         _too_hard(run, pattern, reason)
         return None
 
 
-def _too_hard(run: Run, pattern: SafePattern, reason: GatewayReason) -> None:
+def _too_hard(run: Run, pattern: Pattern, reason: GatewayReason) -> None:
     run.unknown(reason, f"Searching for {pattern.text!r} takes too long here: it was given up.")
 
 
@@ -160,7 +184,7 @@ _COMPARISONS: Mapping[str, _Comparison] = {
     "below": _Comparison(float, "it must be below", lambda v, wanted, _: v < wanted),
     "at_least": _Comparison(float, "it must be at least", lambda v, wanted, _: v >= wanted),
     "at_most": _Comparison(float, "it must be at most", lambda v, wanted, _: v <= wanted),
-    "matches": _Comparison(str, "it must match", lambda v, wanted, e: wanted.search(v, e)),
+    "matches": _Comparison(str, "it must match", lambda v, wanted, e: e.search(wanted, v)),
 }
 
 

@@ -18,9 +18,8 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import PydanticCustomError, core_schema
 
-from probed import Outcome, Settings, check_header
+from probed import Outcome, Pattern, Settings, check_header
 from probes.gateway.paths import Path
-from probes.gateway.patterns import Regex, SafePattern
 
 Scalar: TypeAlias = "str | bool | int | float | None"
 Level: TypeAlias = Literal["degraded", "failed"]
@@ -77,7 +76,7 @@ class _Assertion(Settings):
 class HeaderExpected(_Assertion):
     """Assertions about a header. A bare pattern is `matches`; null means that the header must be absent."""
 
-    matches: Regex = SafePattern("")
+    matches: Pattern | None = None
     """Regular expression that is searched for in the value."""
     exists: bool = True
     """Whether it must be there at all."""
@@ -91,7 +90,7 @@ class HeaderExpected(_Assertion):
 
     @model_validator(mode="after")
     def _either(self) -> Self:
-        if self.matches.text and not self.exists:
+        if self.matches is not None and not self.exists:
             raise ValueError("what must not be there can match nothing")
         return self
 
@@ -99,7 +98,7 @@ class HeaderExpected(_Assertion):
 class BodyExpected(_Assertion):
     """A pattern for the body. A bare pattern is `matches`."""
 
-    matches: Regex
+    matches: Pattern
     """Regular expression that is searched for in the body."""
 
     @model_validator(mode="before")
@@ -131,7 +130,7 @@ class JsonExpected(_Assertion):
     """The number must be this or more."""
     at_most: Number | None = None
     """The number must be this or less."""
-    matches: Regex | None = None
+    matches: Pattern | None = None
     """Regular expression that is searched for in the text."""
     exists: bool | None = None
     """`false` says that the path must lead nowhere; `true` that it must lead somewhere."""
