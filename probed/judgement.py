@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 
 import anyio
 
-from probed.model import Evidence, Fact, Finding, Outcome
+from probed.model import Evidence, Fact, Finding, Outcome, Result
 from probed.reasons import ProbeError, Reason, Reasons, classify
 from probed.record import OpenPhase, Recorder, describe, utc
 
@@ -264,16 +264,37 @@ _GIVEN_UP = {Reason.CONNECT_RESET, Reason.CONNECT_CLOSED}
 
 
 def doubt_timing(
-    findings: Sequence[Finding], blocked: float, duration: float
+    findings: Sequence[Finding], blocked: float, duration: float, culprit: str = ""
 ) -> tuple[Finding, ...]:
     """Return the findings of a run, `unknown` where they rest on time in which the event loop was
-    `blocked`. Both times are in seconds.
+    `blocked`, by the `culprit` if that is known. Both times are in seconds.
+
+    A doubt does not last: the check runs again as soon as the loop is on time, and that run, or else the
+    next one that is due, is judged by what it says. Else a busy machine would hide every outage.
     """
     if blocked < max(BLOCKED, duration * BLOCKED_PART):
         return tuple(findings)
-    message = f"probed's event loop was blocked for {blocked:.2g} s, so this timing is unreliable."
+    by = f" by {culprit}" if culprit else ""
+    message = (
+        f"probed's event loop was blocked for {blocked:.2g} s{by}, so this timing is unreliable."
+    )
     return excuse(
         findings, Reason.SELF_OVERLOADED, message, lambda found: _is_timed(found.reason, blocked)
+    )
+
+
+def is_doubted(result: Result) -> bool:
+    """Whether timing in the result was doubted."""
+    return result.outcome is Outcome.UNKNOWN and any(
+        found.reason == Reason.SELF_OVERLOADED for found in result.findings
+    )
+
+
+def is_doubted_failure(result: Result) -> bool:
+    """Whether the result would be a failure but for the doubt."""
+    return is_doubted(result) and any(
+        found.reason.partition(".")[0] == "timeout" or found.reason in _GIVEN_UP
+        for found in result.findings
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from probed.judgement import is_doubted_failure
 from probed.model import Outcome, Result, Transition, Verdict
 
 WINDOW, FLAPS, CALM = 20, 7, 8
@@ -28,7 +29,9 @@ _ORDER = (Verdict.UP, Verdict.DEGRADED, Verdict.DOWN)
 class CheckState:
     """The state of a check over time. Times are seconds since the epoch.
 
-    Streaks count runs in a row; an `unknown` run leaves all but `unknown_streak` as they are.
+    Streaks count runs in a row; an `unknown` run leaves all but `unknown_streak` as they are. `doubted`
+    counts those of the latest runs that would have failed but for a doubt in their timing: where the
+    next one fails without a doubt, they have failed, too.
     `changes` has a bit for each of the last 20 runs, the latest lowest: 1 where the outcome changed.
     """
 
@@ -39,6 +42,7 @@ class CheckState:
     not_failed_streak: int = 0
     ok_streak: int = 0
     unknown_streak: int = 0
+    doubted: int = 0
     last_run: float | None = None
     last_success: float | None = None
     outcome: Outcome | None = None
@@ -68,15 +72,21 @@ def advance(
 def _count(state: CheckState, result: Result, thresholds: Thresholds) -> CheckState:
     outcome = result.outcome
     if outcome is Outcome.UNKNOWN:
-        return replace(state, unknown_streak=state.unknown_streak + 1, last_run=result.started_at)
+        doubted = state.doubted + 1 if is_doubted_failure(result) else 0
+        return replace(
+            state,
+            unknown_streak=state.unknown_streak + 1,
+            doubted=doubted,
+            last_run=result.started_at,
+        )
     ok, failed = outcome is Outcome.OK, outcome is Outcome.FAILED
     changed = state.outcome is not None and state.outcome is not outcome
     changes = (state.changes << 1 | changed) & (1 << WINDOW) - 1
     return CheckState(
         verdict=state.verdict,
         since=state.since,
-        failed_streak=state.failed_streak + 1 if failed else 0,
-        not_ok_streak=0 if ok else state.not_ok_streak + 1,
+        failed_streak=state.failed_streak + state.doubted + 1 if failed else 0,
+        not_ok_streak=0 if ok else state.not_ok_streak + (state.doubted if failed else 0) + 1,
         not_failed_streak=0 if failed else state.not_failed_streak + 1,
         ok_streak=state.ok_streak + 1 if ok else 0,
         unknown_streak=0,

@@ -59,6 +59,14 @@ ROWS = {
         "state file: of a newer version", "state directory read by others",
         "the demo beside a daemon", "log messages of several lines, control characters",
     ],
+    "H": [
+        "HTTP/1.1: status line, headers, chunks, extensions, trailers, body, noise",
+        "HTTP/2: frames of each type", "TLS: records before and in the handshake",
+        "TLS: session tickets, tiny records, floods inside", "a first line that never ends",
+        "DNS: junk, forgeries, thousands of records, circles", "several floods at once",
+        "an operator's pattern, a peer's text", "the resolver's files: any bytes, links, wrong lines",
+        "a machine that starves", "what hangs, and what answers", "who blocks the event loop",
+    ],
 }  # fmt: skip
 CASES = {*BEHAVIOURS, *KINDS, *FAULTS, *WAYS, "nobody"}
 """What the tests of the contract suite are run with."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import resource
 import signal
 from functools import partial
 from pathlib import Path
@@ -20,12 +21,16 @@ from probed.registry import Registry
 
 log = logging.getLogger("probed")
 
+FILES = 65_536
+"""Open files that are allowed at most; the kernel keeps a table of them."""
+
 
 def run(config: Config, path: str | None, *, refused: int, shard: Shard | None = None) -> int:
     """Run all checks, or those of a shard, until SIGTERM or SIGINT. Return 0 then, `refused` where an
     address cannot be listened on or a telemetry setting of the environment is wrong. SIGHUP reloads.
     """
     set_up_logging(config.redactor)
+    _raise_file_limit()
 
     def load_again(*, origins: bool = False) -> Config:
         file = find_config(None if path is None else Path(path))
@@ -44,6 +49,14 @@ def run(config: Config, path: str | None, *, refused: int, shard: Shard | None =
         click.echo(f"probed: {text}", err=True)
         return refused
     return 0
+
+
+def _raise_file_limit() -> None:
+    """Allow as many open files as the system lets us: each run that waits holds one or two."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(hard, FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def serve(app: App) -> None:

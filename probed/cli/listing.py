@@ -12,6 +12,7 @@ from probed.config.diff import compare, lines
 from probed.config.schema import schema
 from probed.config.selection import with_tags
 from probed.config.show import show as show_config
+from probed.engine.places import remarks
 from probed.engine.shard import Shard, cut
 from probed.fields import format_duration
 from probed.probe import Probe
@@ -65,6 +66,8 @@ def valid(config: Config) -> None:
     many = "1 check" if len(config.checks) == 1 else f"{len(config.checks)} checks"
     off = f", {disabled} disabled" if disabled else ""
     click.echo(f"valid: {many}{off}, {rate:.1f} runs a minute")
+    for remark in remarks(config):
+        click.echo(config.redactor.clean(remark))
     kinds: dict[type[Probe], list[tuple[str, Probe, float]]] = {}
     for check in config.checks:
         if check.enabled:

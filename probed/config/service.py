@@ -92,10 +92,12 @@ service:
     """Address of the page and the JSON API. Other than loopback it needs `access`."""
     allowed_hosts: Annotated[tuple[Text, ...], Field(max_length=100)] = ()
     """Host names under which the page may be requested, beside localhost."""
-    concurrency: Annotated[Limit, RELOADABLE] = 100
-    """Maximum number of concurrent runs."""
-    concurrency_per_host: Annotated[Limit, RELOADABLE] = 10
-    """Maximum number of concurrent runs against one host."""
+    concurrency: Annotated[Limit | None, RELOADABLE] = None
+    """Maximum number of concurrent runs. By default 100, or as many as go on while all peers hang."""
+    concurrency_per_host: Annotated[Limit | None, RELOADABLE] = None
+    """Maximum number of concurrent runs against one host. By default 10, or as many as its checks need
+    while it hangs.
+    """
     resolvers: Annotated[tuple[Resolver, ...], Field(max_length=10), RELOADABLE] = ()
     """Name servers to query instead of the system's."""
     watch: Annotated[bool, RELOADABLE] = False

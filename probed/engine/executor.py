@@ -6,16 +6,17 @@ checks. Who records the result commits the memory with it; a run that is cancell
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import anyio
 
+from probed.engine.places import Limits, Places
 from probed.engine.references import References
 from probed.engine.runner import Runner
+from probed.judgement import is_doubted
 from probed.model import Result
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from probed.config import Check, Config
     from probed.net import Network
 
+SETTLING = 16
+"""Doubted results that are settled by another run at the same time."""
 NO_MEMORY: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -31,99 +34,6 @@ class Execution(NamedTuple):
 
     result: Result
     memory: Mapping[str, Any]
-
-
-@dataclass(slots=True)
-class Limits:
-    """How many runs may go on at the same time: in all, and of one host."""
-
-    total: int = 100
-    per_host: int = 10
-
-    @classmethod
-    def of(cls, config: Config) -> Self:
-        return cls(config.service.concurrency, config.service.concurrency_per_host)
-
-
-def _unobserved(running: int, waiting: int) -> None:
-    """Nobody looks at the load."""
-
-
-@dataclass(slots=True)
-class Places:
-    """The places that runs take, within the limits. Who comes first has the first free place of its host.
-
-    `observe` is told how many runs go on, and how many wait, whenever that changes.
-    """
-
-    limits: Limits = field(default_factory=Limits)
-    observe: Callable[[int, int], None] = _unobserved
-    running: int = 0
-    waiting: int = 0
-    _by_host: Counter[str] = field(default_factory=Counter)
-    _queues: dict[str, deque[anyio.Event]] = field(default_factory=dict)
-
-    async def acquire(self, host: str) -> None:
-        """Return when a place is ours. Does not wait where one is free."""
-        if host not in self._queues and self._is_free(host):
-            self._occupy(host)
-            self.observe(self.running, self.waiting)
-            return
-        turn = anyio.Event()
-        self._queues.setdefault(host, deque()).append(turn)
-        self.waiting += 1
-        self.observe(self.running, self.waiting)
-        try:
-            await turn.wait()
-        except BaseException:
-            if turn.is_set():
-                self.release(host)
-            else:
-                self._leave(host, turn)
-            raise
-
-    def release(self, host: str) -> None:
-        """Give the place back, to whoever waits for one."""
-        self.running -= 1
-        self._by_host[host] -= 1
-        if not self._by_host[host]:
-            del self._by_host[host]
-        self._admit()
-        self.observe(self.running, self.waiting)
-
-    def change(self, limits: Limits) -> None:
-        """Have other limits from now on; runs that go on keep their places."""
-        self.limits = limits
-        self._admit()
-        self.observe(self.running, self.waiting)
-
-    def _is_free(self, host: str) -> bool:
-        limits = self.limits
-        return self.running < limits.total and self._by_host[host] < limits.per_host
-
-    def _occupy(self, host: str) -> None:
-        self.running += 1
-        self._by_host[host] += 1
-
-    def _leave(self, host: str, turn: anyio.Event) -> None:
-        queue = self._queues[host]
-        queue.remove(turn)
-        if not queue:
-            del self._queues[host]
-        self.waiting -= 1
-        self.observe(self.running, self.waiting)
-
-    def _admit(self) -> None:
-        for host in list(self._queues):
-            queue = self._queues[host]
-            while queue and self._is_free(host):
-                self._occupy(host)
-                self.waiting -= 1
-                queue.popleft().set()
-            if not queue:
-                del self._queues[host]
-            if self.running >= self.limits.total:
-                return
 
 
 def _unheard() -> None:
@@ -143,6 +53,7 @@ class Executor:
         self.runner = runner
         self.references = references
         self.places = Places(limits or Limits())
+        self._settling = anyio.Semaphore(SETTLING)
 
     @classmethod
     def of(
@@ -163,22 +74,37 @@ class Executor:
         check: Check,
         memory: Mapping[str, Any] = NO_MEMORY,
         *,
+        last: Result | None = None,
         sampled: Callable[[str], bool] = _always,
         begun: Callable[[], None] = _unheard,
     ) -> Execution:
         """Run the check as soon as a place is free. `begun` is called when it is; `sampled` decides
-        from the trace id whether the trace of a first attempt is exported in any case.
+        from the trace id whether the trace of a first attempt is exported in any case. Where the `last`
+        result was doubted, this one is not: a second doubt would hide what the peer does.
         """
-        host = check.probe.host
-        await self.places.acquire(host)
+        host, slow = check.probe.host, _is_slow(check, last)
+        doubting = last is None or not is_doubted(last)
+        await self.places.acquire(host, slow=slow)
         try:
             begun()
             draft = copy_memory(memory)
             started = self.runner.clock.monotonic()
-            result = await self.runner.run(check, memory=draft, sampled=sampled)
+            result = await self.runner.run(check, memory=draft, sampled=sampled, doubting=doubting)
             return Execution(await self.references.judge(check, result, started), draft)
         finally:
-            self.places.release(host)
+            self.places.release(host, slow=slow)
+
+    @asynccontextmanager
+    async def settling(self) -> AsyncIterator[None]:
+        """Have a turn to settle a doubted result: the loop is on time again, and few others do so."""
+        async with self._settling:
+            await self.runner.lag.on_time()
+            yield
+
+
+def _is_slow(check: Check, last: Result | None) -> bool:
+    """Whether the last run took so much of its time that the next one may hang, too."""
+    return last is not None and last.duration_s >= check.timeout / 2
 
 
 def copy_memory(memory: Mapping[str, Any]) -> dict[str, Any]:

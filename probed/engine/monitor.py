@@ -9,13 +9,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import anyio
+from anyio.abc import TaskStatus
 
 from probed.clock import Clock
 from probed.config import Check, Config
 from probed.engine.executor import Executor
 from probed.engine.history import History
 from probed.engine.schedule import Observer, Scheduler
+from probed.engine.stalls import Stalls
 from probed.events import Publisher, Subscriber
+from probed.judgement import is_doubted
 from probed.model import Result
 from probed.store.checks import SavedCheck
 
@@ -31,6 +34,9 @@ class Metrics(Observer, Protocol):
 
     def lagged(self, seconds: float) -> None:
         """The event loop was that late."""
+
+    def stalled(self, check: str) -> None:
+        """The event loop was blocked, by this check or, where it is empty, by something else."""
 
     def drained(self, *, active: bool) -> None:
         """A drain began or ended."""
@@ -68,6 +74,11 @@ class Monitor:
         self._drained_until = 0.0
         self._sampled = sampled
         self._publisher = Publisher(subscribers)
+        self._doubted: dict[str, None] = {}
+        self._doubt = anyio.Event()
+        lag = executor.runner.lag
+        self._stalls = Stalls(clock, lag.overdue, metrics.stalled)
+        lag.blame = self._stalls.blame
         executor.places.observe = metrics.occupied
 
     def change(self, config: Config, saved: Mapping[str, SavedCheck] | None = None) -> None:
@@ -94,11 +105,15 @@ class Monitor:
         execution = await self.executor.run(
             check,
             entry.memory,
+            last=entry.last,
             sampled=lambda trace_id: self._sampled(trace_id, healthy),
             begun=begun,
         )
         if self.history.checks.get(check.name) is entry:  # else a reload took it away meanwhile
             self._publisher.publish(self.history.apply(execution.result, execution.memory))
+            if is_doubted(execution.result):
+                self._doubted[check.name] = None
+                self._doubt.set()
         return execution.result
 
     async def now(self, name: str) -> Result | None:
@@ -115,7 +130,29 @@ class Monitor:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self.scheduler.run)
             tasks.start_soon(self.executor.runner.lag.watch, self._metrics.lagged)
+            tasks.start_soon(self._stalls.run)
             tasks.start_soon(self._watch_drain)
+            tasks.start_soon(self._settle)
+
+    async def _settle(self) -> None:
+        """Run again what was doubted, as soon as the event loop is on time."""
+        async with anyio.create_task_group() as tasks:
+            while True:
+                await self._doubt.wait()
+                self._doubt = anyio.Event()
+                while self._doubted:
+                    name = next(iter(self._doubted))
+                    await tasks.start(self._settle_one, name)
+
+    async def _settle_one(
+        self, name: str, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+    ) -> None:
+        async with self.executor.settling():
+            self._doubted.pop(name, None)
+            task_status.started()
+            entry = self.history.checks.get(name)
+            if entry is not None and entry.last is not None and is_doubted(entry.last):
+                await self.scheduler.now(name)
 
     @property
     def drained(self) -> bool:

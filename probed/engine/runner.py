@@ -85,6 +85,7 @@ class Runner:
         *,
         memory: MutableMapping[str, Any] | None = None,
         sampled: Callable[[str], bool] = lambda _: True,
+        doubting: bool = True,
     ) -> Result:
         """Run the check; confirm a failure at once, on fresh connections, as often as it says.
 
@@ -93,18 +94,21 @@ class Runner:
         whose kind would ask nothing new.
 
         `sampled` decides from the trace id whether a first attempt's trace is kept in any case; a
-        confirmation's always is. The result is the last attempt's; the others stand in `previous`.
+        confirmation's always is. `doubting` says whether timing is `unknown` while the event loop is
+        blocked; see `doubt_timing`. The result is the last attempt's; the others stand in `previous`.
         """
         ends = self.clock.monotonic() + check.timeout
         memory = {} if memory is None else memory  # a confirmation knows what came before it
-        result = await self._run_check(check, check.timeout, memory, sampled)
+        result = await self._run_check(check, check.timeout, memory, sampled, doubting=doubting)
         for _ in range(check.confirm):
             left = ends - self.clock.monotonic()
             if result.outcome is not Outcome.FAILED or left < result.duration_s:
                 break
             if not check.probe.worth_repeating(memory, self.clock.time()):
                 break
-            confirmation = await self._run_check(check, left, memory, lambda _: True)
+            confirmation = await self._run_check(
+                check, left, memory, lambda _: True, doubting=doubting
+            )
             result = confirmation._replace(previous=result)
         return result
 
@@ -114,6 +118,8 @@ class Runner:
         timeout: float,
         memory: MutableMapping[str, Any],
         sampled: Callable[[str], bool],
+        *,
+        doubting: bool,
     ) -> Result:
         trace_id = self.ids.trace()
         return await self.run_attempt(
@@ -125,6 +131,7 @@ class Runner:
             sampled=sampled(trace_id),
             labels=check.labels,
             severity=check.severity,
+            doubting=doubting,
         )
 
     async def run_attempt(
@@ -138,6 +145,7 @@ class Runner:
         sampled: bool = True,
         labels: Mapping[str, str] = _NO_LABELS,
         severity: Severity = Severity.P2,
+        doubting: bool = True,
     ) -> Result:
         """Run the probe once, within `timeout` seconds. Never raises but for cancellation."""
         run = self._begin(probe, timeout, memory, trace_id, sampled=sampled)
@@ -147,7 +155,7 @@ class Runner:
             record_fault(run, fault, first=True)
             if fault.reason is Reason.INTERNAL:
                 log.error("check %s: %s", name, fault.message)
-        return self._result(probe, name, run, started_at, labels, severity)
+        return self._result(probe, name, run, started_at, labels, severity, doubting=doubting)
 
     async def shapes(self, check: Check) -> Mapping[str, Any] | None:
         """Return the shapes of the peer's replies; see `Probe.shapes`. Raises what a run would judge, and
@@ -188,14 +196,18 @@ class Runner:
         started_at: float,
         labels: Mapping[str, str],
         severity: Severity,
+        *,
+        doubting: bool,
     ) -> Result:
         measures = run.measured
         if run.certificate is not None:
             measures.append(Measurement(CERTIFICATE_NOT_AFTER, run.certificate.not_after))
         duration = self.clock.monotonic() - run.started
-        findings: tuple[Finding, ...] = ()
-        if run.findings:
-            findings = doubt_timing(run.findings, self.lag.blocked(run.started), duration)
+        findings: tuple[Finding, ...] = tuple(run.findings)
+        if findings and doubting:
+            findings = doubt_timing(
+                findings, self.lag.blocked(run.started), duration, self.lag.culprit(run.started)
+            )
         outcome = outcome_of(findings)
         return Result(
             check=name,

@@ -21,6 +21,7 @@ from anyio.abc import TaskGroup
 
 from probed.clock import Clock
 from probed.config import Check
+from probed.engine.stalls import CHECK
 from probed.model import Result
 
 LATE = 1.0
@@ -222,7 +223,7 @@ class Scheduler:
 
     def _start(self, runs: TaskGroup, entry: Entry, due: float, ended: Ended | None = None) -> None:
         entry.scope = scope = anyio.CancelScope()
-        runs.start_soon(self._run_entry, entry, scope, due, ended)
+        runs.start_soon(self._run_entry, entry, scope, due, ended, name=CHECK + entry.check.name)
 
     def _begin(self, entry: Entry, due: float) -> None:
         entry.begun = True

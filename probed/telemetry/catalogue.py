@@ -104,6 +104,13 @@ STATE_ERRORS = _daemon(
 )  # fmt: skip
 LOOP_LAG = _daemon("probed.loop.lag", "s", "Delay with which the event loop woke a timer.",
                 kind=MetricType.HISTOGRAM, buckets=DELAYS)  # fmt: skip
+STALLS = _daemon(
+    "probed.loop.stalls",
+    "{stall}",
+    "Times that the event loop was blocked for more than 0.1 s, by check; empty where it was none.",
+    CHECK,
+    kind=MetricType.COUNTER,
+)
 EXPORT_ITEMS = _daemon("probed.export.items", "{item}", "Exported spans and metric points, by outcome.",
                     SIGNAL, RESULT, ERROR_TYPE, kind=MetricType.COUNTER)  # fmt: skip
 SPOOL_SIZE = _daemon("probed.export.spool.size", "By", "Encoded telemetry in the spool.",
@@ -150,7 +157,7 @@ TASKS = _daemon("probed.loop.tasks", "{task}", "Tasks in the event loop.")
 
 CHECK_MEASURES = (INFO, UP, SUCCESS, OUTCOMES, RUNS, UNCONFIRMED, DURATION, PHASE_DURATION, PHASE_TIME,
                   FAILURES, LAST_RUN, LAST_SUCCESS, FLAPPING, SUPPRESSED, HELD, INTERVAL)  # fmt: skip
-DAEMON_MEASURES = (LATENESS, MISSED, RUNNING, WAITING, DRAINED, STATE_SAVES, STATE_ERRORS, LOOP_LAG, EXPORT_ITEMS,
+DAEMON_MEASURES = (LATENESS, MISSED, RUNNING, WAITING, DRAINED, STATE_SAVES, STATE_ERRORS, LOOP_LAG, STALLS, EXPORT_ITEMS,
                 SPOOL_SIZE, SPOOL_LIMIT, SPOOL_AGE, SPOOL_ERRORS, LISTENER_CONNECTIONS, LISTENER_CLOSED, RELOADS, RELOAD_SUCCESS,
                 RELOAD_TIMESTAMP, DROPPED, BUILD, CPU_TIME, MEMORY, OPEN_FILES, TASKS)  # fmt: skip
 CATALOGUE = (*CHECK_MEASURES, *DAEMON_MEASURES)

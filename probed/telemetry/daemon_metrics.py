@@ -17,6 +17,7 @@ _ZEROS: dict[Measure, tuple[Pairs, ...]] = {
     c.RUNNING: ((),),
     c.WAITING: ((),),
     c.DRAINED: ((),),
+    c.STALLS: (((c.CHECK, ""),),),
     c.STATE_SAVES: (((c.RESULT, "ok"),), ((c.RESULT, "failed"),)),
     c.STATE_ERRORS: tuple(
         ((c.REASON, reason),) for reason in ("row", "corrupt", "replaced", "newer")
@@ -119,6 +120,10 @@ class DaemonMetrics:
     def lagged(self, seconds: float) -> None:
         """Count a timer that the event loop woke this many seconds late."""
         self._lag.observe(c.DELAYS, max(0.0, seconds))
+
+    def stalled(self, check: str) -> None:
+        """Count that the event loop was blocked by a check, or by something else (empty)."""
+        self._add(c.STALLS, ((c.CHECK, check),), 1)
 
     def exported(
         self, signal: str, outcome: str, count: int, error_type: str | None = None

@@ -42,8 +42,6 @@ service:
   access:
     anybody: false
   listen: 127.0.0.1:9611
-  concurrency: 100
-  concurrency_per_host: 10
   watch: false
 telemetry:
   listen: 127.0.0.1:9610

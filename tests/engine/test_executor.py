@@ -14,7 +14,8 @@ from click.testing import CliRunner
 from probed import HostPort, Outcome, Probe, Reason, Run
 from probed.cli import cli
 from probed.config import Check
-from probed.engine.executor import Executor, Limits, Places, copy_memory
+from probed.engine.executor import Executor, copy_memory
+from probed.engine.places import Limits
 from probed.engine.references import References
 from probed.engine.runner import Runner
 from probed.net import Network
@@ -79,43 +80,6 @@ def test_a_copy_shares_nothing_that_can_change() -> None:
     made["a"]["b"][0]["c"] = 7
     made["a"]["b"].append(3)
     assert original == {"a": {"b": [{"c": 1}, 2]}, "d": "text", "e": None}
-
-
-async def test_places_are_given_in_order_and_never_more_than_there_are() -> None:
-    loads: list[tuple[int, int]] = []
-    places = Places(
-        Limits(total=3, per_host=2), lambda running, waiting: loads.append((running, waiting))
-    )
-    order: list[str] = []
-    leave = {name: anyio.Event() for name in ("a1", "a2", "a3", "a4", "b1", "b2")}
-
-    async def hold(name: str) -> None:
-        await places.acquire(name[0])
-        order.append(name)
-        try:
-            await leave[name].wait()
-        finally:
-            places.release(name[0])
-
-    async with anyio.create_task_group() as tasks:
-        for name in leave:
-            tasks.start_soon(hold, name)
-            await anyio.wait_all_tasks_blocked()
-        assert order == ["a1", "a2", "b1"], "b1 does not wait for the places of another host"
-        assert (places.running, places.waiting) == (3, 3)
-        leave["a2"].set()
-        await anyio.wait_all_tasks_blocked()
-        assert order[3:] == ["a3"]
-        leave["b1"].set()
-        await anyio.wait_all_tasks_blocked()
-        assert order[4:] == ["b2"], "its host has no free place for a4"
-        places.change(Limits(total=4, per_host=3))
-        await anyio.wait_all_tasks_blocked()
-        assert order[5:] == ["a4"], "a reload raised the limits"
-        for event in leave.values():
-            event.set()
-    assert max(running for running, _ in loads) == 4
-    assert loads[-1] == (0, 0)
 
 
 async def test_who_waits_for_a_place_and_is_cancelled_leaves_the_queue() -> None:

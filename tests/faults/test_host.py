@@ -8,8 +8,10 @@ import select
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -251,3 +253,72 @@ def test_the_state_directory_cannot_be_written(
 
 def messages(daemon: Any) -> list[str]:
     return [entry["message"] for entry in daemon.told()]
+
+
+def test_a_machine_that_starves_hides_no_outage(start: Any, until: Until) -> None:
+    """A late event loop makes time-outs doubtful, but not for ever: the second doubt judges the target."""
+    with socket.create_server(("127.0.0.1", 0), backlog=1) as silent, ExitStack() as held:
+        port = silent.getsockname()[1]
+        for _ in range(3):  # its queue is full: attempts to connect hang
+            waiting = socket.socket()
+            waiting.setblocking(False)
+            waiting.connect_ex(("127.0.0.1", port))
+            held.enter_context(waiting)
+        hanging = [f"name: h{n}, probe: tcp, address: '127.0.0.1:{port}'" for n in range(200)]
+        daemon = start(
+            "service: {listen: 127.0.0.1:0}\ntelemetry: {listen: 127.0.0.1:0}\n"
+            "defaults: {interval: 3s, timeout: 1s}\nchecks:\n"
+            + "".join(f"  - {{{check}}}\n" for check in hanging)
+        )
+        ended = threading.Event()
+        starving = threading.Thread(target=starve, args=(daemon.pid, ended))
+        starving.start()
+        try:
+            until(lambda: _all_down(daemon, len(hanging)), "all are down", 30)
+        finally:
+            ended.set()
+            starving.join()
+    seen = {outcome for n in range(200) for outcome in daemon.outcomes(f"h{n}")}
+    assert ("unknown", "self.overloaded") in seen, (
+        "the machine was not starved: this proves nothing"
+    )
+    assert daemon.stop() == 0
+    daemon.sound()
+
+
+def starve(pid: int, ended: threading.Event) -> None:
+    """Give the process half of the time, and never for longer than a quarter of a second."""
+    while not ended.wait(0.25):
+        os.kill(pid, signal.SIGSTOP)
+        ended.wait(0.25)
+        os.kill(pid, signal.SIGCONT)
+
+
+def _all_down(daemon: Any, count: int) -> bool:
+    found = daemon.checks()
+    return sum(check["verdict"] == "down" for check in found.values()) == count
+
+
+def test_what_hangs_does_not_delay_what_answers(start: Any, until: Until, peers: Any) -> None:
+    """Checks that hang take no more than their share of the places, once they are known to hang."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        hanging = [
+            f"name: h{n}, probe: tcp, address: '127.0.0.1:{port}', expect: x" for n in range(40)
+        ]
+        daemon = start(
+            "service: {listen: 127.0.0.1:0, concurrency: 20, concurrency_per_host: 20}\n"
+            "telemetry: {listen: 127.0.0.1:0}\n"
+            "defaults: {interval: 1s, timeout: 1s, confirm: 0, fail_after: 1}\nchecks:\n"
+            + "".join(f"  - {{{check}}}\n" for check in [*hanging, *lines(peers, 20)])
+        )
+        until(lambda: all(daemon.outcomes(f"h{n}") for n in range(40)), "all have run", 30)
+        until(lambda: all(daemon.outcomes(f"c{n}") for n in range(20)), "all have run", 30)
+        before, begun = [len(daemon.outcomes(f"c{n}")) for n in range(20)], time.monotonic()
+        until(
+            lambda: all(len(daemon.outcomes(f"c{n}")) >= before[n] + 5 for n in range(20)),
+            "those that answer run five times more",
+        )
+        took = time.monotonic() - begun
+    assert took < 8, f"five rounds of one second took {took:.1f} s"
+    assert daemon.stop() == 0
