@@ -144,12 +144,16 @@ def test_disabled_checks_need_no_places() -> None:
 def test_limits_that_are_too_small_are_remarked_on() -> None:
     assert list(remarks(config(checks(300)))) == []
     assert list(remarks(config(checks(300, 300), concurrency=50))) == [
-        "service.concurrency: while all peers hang, 100 runs go on at a time, and 50 may: checks run "
-        "late then; write 126, or nothing"
+        (
+            "service.concurrency: while all peers hang, 100 runs go on at a time, and 50 may: checks run "
+            "late then; write 126, or nothing"
+        )
     ]
     assert list(remarks(config(checks(90), concurrency_per_host=10))) == [
-        "service.concurrency_per_host: while h0.test hangs, 30 runs of it go on at a time, and 10 may: "
-        "its checks run late then; write 38, or nothing"
+        (
+            "service.concurrency_per_host: while h0.test hangs, 30 runs of it go on at a time, and 10 may: "
+            "its checks run late then; write 38, or nothing"
+        )
     ]
     (many,) = remarks(config(checks(30_000, 30_000)))
     assert many.endswith(
