@@ -40,7 +40,7 @@ class Checks(Protocol):
 class Reload(Protocol):
     """Reloading, as the commands need it."""
 
-    async def reload(self) -> Reloaded: ...
+    async def reload(self, *, force: bool = False) -> Reloaded: ...
     async def compare(self) -> list[str]: ...
 
 
@@ -74,9 +74,11 @@ class Commands:
             "not_up": [state_document(e) for e in entries if e.state.verdict is not Verdict.UP],
         }
 
-    async def reload(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Reload. Return `ok`, and in `lines` what has changed or what is wrong."""
-        reloaded = await self._reloader.reload()
+    async def reload(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Reload, with `force` also where most checks are removed. Return `ok`, and in `lines` what has
+        changed or what is wrong.
+        """
+        reloaded = await self._reloader.reload(force=bool(request.get("force")))
         return {"ok": reloaded.ok, "lines": reloaded.lines}
 
     async def diff(self, _: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -20,7 +20,11 @@ from probed.registry import RegistryError
 log = logging.getLogger("probed.config")
 
 LOOK_INTERVAL = 2.0
-"""Seconds between two looks at the files. A change is taken when it has stood for one of them."""
+"""Seconds between two looks at the files. A change is applied when two looks find the same."""
+MANY_CHECKS = 10
+"""Of that many checks, a reload that removes more than half has to be forced: the file may be half
+written.
+"""
 
 
 class Reloadable(Protocol):
@@ -66,27 +70,32 @@ class Reloader:
         self._error = ""
         self._tried = ""
         self._begun = 0
+        self._force = False
         self._last = Reloaded(ok=True, lines=())
 
-    async def reload(self) -> Reloaded:
-        """Read the configuration again and work from it. A bad one changes nothing.
+    async def reload(self, *, force: bool = False, expected: str | None = None) -> Reloaded:
+        """Read the configuration again and work from it. A bad one changes nothing, and neither does one
+        that removes most checks, unless it is forced. With `expected`, the files have to have that
+        fingerprint when they have been read.
 
         Those who ask while one goes on share the next.
         """
         begun = self._begun
+        self._force |= force
         async with self._lock:
             if self._begun == begun:
                 self._begun += 1
+                force, self._force = self._force, False
                 self._daemon.reloading()
                 try:
-                    self._last = await self._reload()
+                    self._last = await self._reload(force=force, expected=expected)
                 finally:
                     self._daemon.reloaded(ok=not self._error)
             return self._last
 
-    async def _reload(self) -> Reloaded:
+    async def _reload(self, *, force: bool, expected: str | None) -> Reloaded:
         try:
-            changes = await self._apply()
+            changes = await self._apply(force=force, expected=expected)
         except (ConfigError, RegistryError, ValueError, OSError) as error:
             self._error = str(error)
             log.error("the configuration was not reloaded:\n%s", self._error)  # noqa: TRY400  # the text is the whole of it
@@ -124,7 +133,7 @@ class Reloader:
             # Half-written files settle; a bad one is not read again until it changes.
             if seen == before != self._tried:
                 self._tried = seen
-                await self.reload()
+                await self.reload(expected=seen)
                 seen = await self._look()
 
     def status(self) -> Mapping[str, Any]:
@@ -145,9 +154,19 @@ class Reloader:
             raise ValueError("this daemon has no file to reload")
         return await to_thread.run_sync(self._load)
 
-    async def _apply(self) -> Changes:
+    async def _apply(self, *, force: bool, expected: str | None) -> Changes:
         new = await self._read()
+        if expected is not None and await self._look() != expected:
+            raise ValueError(
+                "the files changed while they were read; waiting until they are stable"
+            )
         changes = compare(self._daemon.config, new)
+        before, removed = len(self._daemon.config.checks), len(changes.removed)
+        if not force and before >= MANY_CHECKS and removed > before / 2:
+            raise ValueError(
+                f"{removed} of {before} checks would be removed. If that is intended, run "
+                "`probed reload --force`"
+            )
         fixed = [d.path for d in changes.settings if not d.reloadable]
         if fixed:
             raise ValueError(

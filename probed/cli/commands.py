@@ -141,11 +141,14 @@ def run(*, path: str | None, shard: str | None, replicas: int) -> int:
 
 @click.command()
 @socket_option
-def reload(*, path: str | None) -> int:
+@click.option(
+    "--force", is_flag=True, help="Reload also where more than half of the checks are removed."
+)
+def reload(*, path: str | None, force: bool) -> int:
     """Make the daemon reload its configuration. A bad one changes nothing and exits with 3."""
     from probed.cli import control  # noqa: PLC0415
 
-    return control.reload(path)
+    return control.reload(path, force=force)
 
 
 @click.command()

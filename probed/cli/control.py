@@ -40,9 +40,9 @@ def request(
     return answer
 
 
-def reload(path: str | None) -> int:
+def reload(path: str | None, *, force: bool = False) -> int:
     """Reload. Return 0 if the daemon now runs the configuration of the files, else 3; print why."""
-    answer = request("reload", path)
+    answer = request("reload", path, force=force)
     for line in answer["lines"]:
         click.echo(line, err=not answer["ok"])
     if not answer["ok"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -249,6 +250,87 @@ async def test_the_files_are_watched_and_a_change_is_taken_when_it_has_settled(
         await looked()
         assert known() == ["c"], "it was told to watch no more"
         tasks.cancel_scope.cancel()
+
+
+def many(*numbers: int) -> list[str]:
+    return [tcp(f"c{number}", 1) for number in numbers]
+
+
+async def test_a_file_that_removes_most_checks_has_to_be_forced(begin: Begin) -> None:
+    """It may be half written, and valid all the same."""
+    daemon = await begin(*many(*range(100)))
+    daemon.app.change(daemon.app.config)
+    reloader, checks = daemon.app.reloader, daemon.app.monitor.history
+    await daemon.write(*many(*range(49)))
+    refused = await reloader.reload()
+    assert not refused.ok
+    assert refused.lines == (
+        "51 of 100 checks would be removed. If that is intended, run `probed reload --force`",
+    )
+    assert len(checks.checks) == 100
+    await daemon.write(*many(*range(50)))
+    assert (await reloader.reload()).ok, "half of them is not most"
+    await daemon.write(*many(1))
+    assert not (await reloader.reload()).ok
+    assert (await reloader.reload(force=True)).ok
+    assert list(checks.checks) == ["c1"]
+    await daemon.write(*many(2))
+    assert (await reloader.reload()).ok, "few checks may change as they like"
+
+
+async def test_a_reload_that_is_shared_is_forced_if_anybody_forces_it(begin: Begin) -> None:
+    daemon = await begin(*many(*range(10)))
+    daemon.app.change(daemon.app.config)
+    await daemon.write(*many(1))
+    answers = []
+
+    async def ask(*, force: bool) -> None:
+        answers.append(await daemon.app.reloader.reload(force=force))
+
+    async with anyio.create_task_group() as tasks:
+        for force in (False, False, True):
+            tasks.start_soon(partial(ask, force=force))
+    assert [answer.ok for answer in answers] == [True] * 3
+    assert list(daemon.app.monitor.history.checks) == ["c1"]
+
+
+async def test_a_watched_file_that_is_written_in_pieces_removes_nothing(begin: Begin) -> None:
+    clock = FakeClock()
+    watched = ", watch: true"
+    daemon = await begin(*many(*range(100)), service=watched, clock=clock)
+    daemon.app.change(daemon.app.config)
+    history = daemon.app.monitor.history
+
+    async def looked(times: int = 1) -> None:
+        for _ in range(times):
+            await clock.asleep()
+            await clock.advance(2)
+            await clock.asleep()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(daemon.app.reloader.watch)
+        await looked()
+        await daemon.write(*many(*range(10)), service=watched)
+        await looked(4)  # the writer hangs for longer than a look
+        assert len(history.checks) == 100
+        assert "run `probed reload --force`" in daemon.app.status.document()["config"]["error"]
+        await daemon.write(*many(*range(101)), service=watched)
+        await looked(3)
+        assert len(history.checks) == 101
+        assert daemon.app.status.document()["config"]["last_reload_ok"] is True
+        tasks.cancel_scope.cancel()
+
+
+async def test_files_that_change_while_they_are_read_are_not_applied(begin: Begin) -> None:
+    daemon = await begin(tcp("a", 1))
+    daemon.app.change(daemon.app.config)
+    before = await daemon.app.reloader._look()
+    await daemon.write(tcp("b", 1))
+    reloaded = await daemon.app.reloader.reload(expected=before)
+    assert reloaded.lines == (
+        "the files changed while they were read; waiting until they are stable",
+    )
+    assert list(daemon.app.monitor.history.checks) == ["a"]
 
 
 async def test_a_daemon_without_a_file_says_so() -> None:
