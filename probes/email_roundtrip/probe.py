@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, ClassVar, Self
 
 import anyio
@@ -28,7 +27,8 @@ from probed import (
 )
 from probed.mail.hold import Holds
 from probed.mail.smtp import Manner, without_people
-from probes.email_roundtrip.canary import HEADER, canary, family_of
+from probes.email_roundtrip.canary import canary, family_of
+from probes.email_roundtrip.folders import Folders
 from probes.email_roundtrip.imap import Imap, Refused
 from probes.email_roundtrip.reasons import AllReasons, RoundtripReason
 from probes.email_roundtrip.results import METHODS, read_results
@@ -38,9 +38,6 @@ from probes.smtp.reasons import SmtpReason
 from probes.smtp.settings import Auth, Helo, Limits, Relay, RelayTls, Slow
 from probes.smtp.settings import Mailbox as Address
 
-REMOVED = 50
-"""Old mails that one run removes."""
-RETENTION = timedelta(days=1)
 STEPS = ("mail", "rcpt", "data")
 
 
@@ -138,10 +135,11 @@ checks:
             await self._submit(run, holds, token)
             accepted = run.clock.monotonic()
             with run.prefixed("imap/"):
-                folder, uid = await self._find(run, imap, token)
+                folders = Folders(run, imap, self.imap.inbox, self.imap.junk)
+                folder, uid = await self._find(run, folders, token)
                 took = run.clock.monotonic() - accepted
                 await self._judge(run, imap, folder, uid, took)
-                await self._tidy(run, imap, family)
+                await self._tidy(run, imap, folders, family)
 
     # --- the mailbox
 
@@ -239,18 +237,15 @@ checks:
                     if reply.code >= 300:
                         dialogue.fail(RoundtripReason.MAIL_DEFERRED, reply, temporary=True)
 
-    async def _find(self, run: Run, imap: Imap, token: str) -> tuple[str, int]:  # noqa: RET503  # it fails
+    async def _find(self, run: Run, folders: Folders, token: str) -> tuple[str, int]:  # noqa: RET503  # it fails
         """The folder in which it was found, and its UID."""
         patience = min(self.delivery.failed, run.remaining(0.1))
-        criteria = f'HEADER {HEADER} "{token}"'.encode()
         with run.phase("search"):
             with anyio.move_on_after(patience):
-                while True:
-                    for folder in (self.imap.inbox, *self.imap.junk):
-                        uids = await _search(run, imap, folder, criteria, self.imap.inbox)
-                        if uids:
-                            return folder, uids[0]
-                    await anyio.sleep(self.poll)
+                try:
+                    return await folders.find(token, self.poll)
+                except Refused as refused:
+                    run.fail(RoundtripReason.IMAP_COMMAND, evidence=_said(run, refused))
             run.fail(
                 RoundtripReason.NOT_ARRIVED,
                 f"The mail did not arrive within {format_duration(round(patience, 1))}.",
@@ -272,49 +267,23 @@ checks:
             return
         with _step(run, "fetch", self.limits.command):
             try:
-                header = await imap.headers(uid, ("Authentication-Results",))
+                headers = await imap.headers([uid], ("Authentication-Results",))
             except Refused as refused:
                 run.degraded(RoundtripReason.IMAP_COMMAND, evidence=_said(run, refused))
                 return
-        _judge_results(run, self.results, read_results(header, self.results.authserv_id))
-
-    async def _tidy(self, run: Run, imap: Imap, family: str) -> None:
-        """Remove the mails of this check that are older than a day."""
-        before = datetime.fromtimestamp(run.clock.time(), UTC) - RETENTION
-        criteria = (
-            f'HEADER {HEADER} "{family}" BEFORE {before:%d}-{_MONTHS[before.month - 1]}-{before:%Y}'
+        _judge_results(
+            run, self.results, read_results(headers.get(uid, b""), self.results.authserv_id)
         )
-        removed = 0
+
+    async def _tidy(self, run: Run, imap: Imap, folders: Folders, family: str) -> None:
+        """Remove the mails of this check that are older than a day."""
         with _step(run, "tidy", self.limits.command):
             try:
                 only_these = "UIDPLUS" in await imap.capabilities()
-                for folder in (self.imap.inbox, *self.imap.junk):
-                    found = await _search(
-                        run, imap, folder, criteria.encode(), self.imap.inbox, undeleted=True
-                    )
-                    chosen = found[: REMOVED - removed]
-                    if chosen:
-                        await imap.remove(chosen, only_these=only_these)
-                        removed += len(chosen)
+                await folders.remove_old(family, only_these=only_these)
             except Refused as refused:
                 run.degraded(RoundtripReason.IMAP_COMMAND, evidence=_said(run, refused))
-        run.measure("probed.email_roundtrip.removed", removed)
-
-
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-"""In English, whatever the locale (RFC 3501, date-month)."""
-
-
-async def _search(
-    run: Run, imap: Imap, folder: str, criteria: bytes, inbox: str, *, undeleted: bool = False
-) -> list[int]:
-    try:
-        await imap.select(folder)
-    except Refused as refused:
-        if folder == inbox:
-            run.fail(RoundtripReason.IMAP_COMMAND, evidence=_said(run, refused))
-        return []
-    return await imap.search(criteria + (b" UNDELETED" if undeleted else b""))
+        run.measure("probed.email_roundtrip.removed", folders.removed)
 
 
 async def _starttls(run: Run, imap: Imap) -> None:

@@ -12,6 +12,8 @@ import anyio
 
 from probed.fields import HostPort, format_duration
 from probed.mail.hold import Holds
+from probed.mail.sasl import Mechanism, client_of
+from probed.mail.smtp.authenticate import authenticate
 from probed.mail.smtp.exchange import Caller, Exchange, Limits, Slow, SmtpError
 from probed.mail.smtp.protocol import BoundedProtocol, Broken
 from probed.mail.smtp.troubles import Trouble
@@ -43,7 +45,7 @@ class Server:
 class Login:
     """How to log in. `key` tells this login from others."""
 
-    mechanism: Literal["plain", "login", "cram-md5", "xoauth2"]
+    mechanism: Mechanism
     username: str = field(repr=False)
     secret: str = field(repr=False)
 
@@ -233,18 +235,9 @@ class Dialogue(Exchange):
 
     async def _authenticate(self, login: Login) -> None:
         self._respect_hold(login)
-        client, host = self.client, self.server.host
-        methods = {
-            "plain": client.auth_plain,
-            "login": client.auth_login,
-            "cram-md5": client.auth_crammd5,
-            "xoauth2": client.auth_xoauth2,
-        }
-        self.protocol.secret = True
-        reply = await self.reply_to(lambda: methods[login.mechanism](login.username, login.secret))
-        self.protocol.secret = False
-        if 300 <= reply.code < 400:
-            self.fail_trouble(Trouble.PROTOCOL, reply)
+        host = self.server.host
+        client = client_of(login.mechanism, login.username, login.secret)
+        reply = await authenticate(self, login.mechanism, client)
         if reply.code >= 500:
             until = self._holds.refused(host, login.key)
             more = {"held": False, "retry_at": utc(until)}

@@ -50,6 +50,12 @@ class Post:
             elif command.startswith(b"UID SEARCH"):
                 mine = self.token and self.token in command and selected == self.folder
                 await peer.send(b"* SEARCH 7\r\n" if mine else b"* SEARCH\r\n")
+            elif command.startswith(b"UID FETCH 7 "):
+                header = b"X-Probed-Token: %s\r\n\r\n" % self.token
+                await peer.send(
+                    b"* 1 FETCH (UID 7 BODY[HEADER.FIELDS (X-PROBED-TOKEN DATE)] {%d}\r\n%s)\r\n"
+                    % (len(header), header)
+                )
             elif command.startswith(b"CAPABILITY"):
                 await peer.send(b"* CAPABILITY IMAP4rev1 UIDPLUS\r\n")
             await peer.send(tag + b" OK done\r\n")

@@ -132,6 +132,8 @@ async def test_our_own_old_mails_are_removed_and_no_others(
             put(f"{family}-old-{number}", 3 * 86400)
         put(f"{family}-young", 3600)
         put("probed-other-old", 3 * 86400)
+        # SEARCH finds this one: its header contains our part of the token.
+        put(f"copy-of-{family}-1", 3 * 86400)
 
     def left(token: str) -> int:
         mailbox.select("INBOX")
@@ -145,6 +147,6 @@ async def test_our_own_old_mails_are_removed_and_no_others(
     assert values(result)["removed"] == 3
     counts = [
         await anyio.to_thread.run_sync(left, token)
-        for token in (f"{family}-old", f"{family}-young", "probed-other-old")
+        for token in (f"{family}-old", f"{family}-young", "probed-other-old", f"copy-of-{family}")
     ]
-    assert counts == [0, 1, 1]
+    assert counts == [0, 1, 1, 1]
