@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from probed.model import Finding, Measure, MetricType, Outcome, Severity
     from probed.net import Network, Stream
     from probed.net.answer import Answer, Said
-    from probed.net.tls import NamedContext
+    from probed.net.relay import Relay
     from probed.net.vantage import Vantage
     from probed.probe.connections import by_family, http_client, pooled, start_tls
     from probed.probe.kind import Probe
@@ -57,7 +57,6 @@ _HOME = {
     "Latency": "probed.fields",
     "Measure": "probed.model",
     "MetricType": "probed.model",
-    "NamedContext": "probed.net.tls",
     "Network": "probed.net",
     "Outcome": "probed.model",
     "Pattern": "probed.fields",
@@ -67,6 +66,7 @@ _HOME = {
     "Reason": "probed.reasons",
     "Reasons": "probed.reasons",
     "Recorder": "probed.record",
+    "Relay": "probed.net.relay",
     "Request": "probed.http",
     "Response": "probed.http",
     "Rule": "probed.probe.run",
@@ -112,7 +112,6 @@ __all__ = [
     "Latency",
     "Measure",
     "MetricType",
-    "NamedContext",
     "Network",
     "Outcome",
     "Pattern",
@@ -122,6 +121,7 @@ __all__ = [
     "Reason",
     "Reasons",
     "Recorder",
+    "Relay",
     "Request",
     "Response",
     "Rule",

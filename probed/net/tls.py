@@ -170,24 +170,3 @@ def _from_der(der: bytes) -> Certificate | None:
         )
     except (ValueError, TypeError, x509.UnsupportedGeneralNameType):
         return None
-
-
-class NamedContext:
-    """A TLS context with a fixed server name, for libraries that would pass the dialed address."""
-
-    def __init__(self, context: ssl.SSLContext, name: str) -> None:
-        self._context = context
-        self._name = name
-        self.verify_mode = context.verify_mode
-        self.check_hostname = context.check_hostname
-
-    def wrap_bio(
-        self,
-        incoming: ssl.MemoryBIO,
-        outgoing: ssl.MemoryBIO,
-        server_side: bool = False,
-        server_hostname: str | None = None,  # noqa: ARG002
-    ) -> ssl.SSLObject:
-        return self._context.wrap_bio(
-            incoming, outgoing, server_side=server_side, server_hostname=self._name
-        )

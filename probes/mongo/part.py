@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from probed import HostPort, Measure, Outcome, ProbeError, Reasons, Run, Thresholds
 from probes.mongo.reading import Document, documents
+from probes.mongo.wire import REPLY_LIMIT
 
 NOTHING: Mapping[str, Any] = {}
 
@@ -15,7 +16,7 @@ NOTHING: Mapping[str, Any] = {}
 @dataclass(frozen=True, slots=True)
 class Call:
     """One command: its name is the document's first key. `right` is what our user needs for it;
-    `budget` are the seconds that it may take.
+    `budget` are the seconds that it may take, `limit` the bytes that its reply may have.
     """
 
     database: str
@@ -23,6 +24,7 @@ class Call:
     right: str
     budget: float = 1.0
     collection: str = ""
+    limit: int = REPLY_LIMIT
 
     @property
     def operation(self) -> str:
@@ -74,9 +76,10 @@ class NodePart:
     def measure(self, measure: Measure, value: float | None, **attributes: str) -> None:
         """Give it its value, of this node; attributes with a dot are written with `__`."""
         if value is not None:
-            named = {key.replace("__", "."): text for key, text in attributes.items()}
             where = {"server.address": self.address.host, "server.port": str(self.address.port)}
-            self.run.measure(measure.name, value, where | named)
+            for key, text in attributes.items():
+                where[key.replace("__", ".")] = text
+            self.run.measure(measure.name, value, where)
 
     def find(
         self,

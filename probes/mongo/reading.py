@@ -51,6 +51,12 @@ def documents(document: object, *path: str) -> list[Document]:
     return [each for each in value[:WIDTH] if isinstance(each, Mapping)]
 
 
+def batch(reply: object) -> list[Document] | None:
+    """Return the first documents of a cursor; None where the reply holds no cursor."""
+    value = at(reply, "cursor", "firstBatch")
+    return documents(reply, "cursor", "firstBatch") if isinstance(value, list) else None
+
+
 def at(document: object, *path: str) -> object:
     for name in path:
         if not isinstance(document, Mapping):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -11,24 +10,21 @@ import anyio
 
 from probed import (
     Finding,
-    HostPort,
     Outcome,
     ProbeError,
-    Reason,
     Rule,
     Run,
-    Tls,
     judge_certificate,
     pooled,
     record_fault,
 )
 from probes.mongo import operations, replica, saturation, slow
-from probes.mongo.node import HELLO, Login, Node
+from probes.mongo.node import HELLO, Node
 from probes.mongo.part import CommandError, NodePart
 from probes.mongo.reading import Document, number, shape
 from probes.mongo.reasons import MongoReason
+from probes.mongo.seeds import Plan, plan
 from probes.mongo.settings import MongoSettings
-from probes.mongo.uri import NODES, PORT
 
 NOT_REPLICATED = {76, 94}
 """NoReplicationEnabled, NotYetInitialized."""
@@ -37,75 +33,9 @@ _REACHING = ("connect.", "dns.", "timeout.")
 _OF_ONE = {MongoReason.TIMEOUT, MongoReason.SHUTTING_DOWN, MongoReason.STATE}
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Plan:
-    """Whom to ask, and as whom."""
-
-    nodes: tuple[HostPort, ...]
-    login: Login
-    tls: Tls | None
-
-    def key(self, node: HostPort) -> tuple[object, ...]:
-        tls = self.tls
-        return ("mongo", str(node), self.login, tls and (tls.options, tls.server_name))
-
-
-async def plan(settings: MongoSettings, run: Run) -> Plan:
-    """The nodes: as written, or as the SRV records say. Raises ProbeError `dns.*`."""
-    uri = settings.connection
-    nodes, source = uri.nodes, uri.options.get("authSource", "")
-    tls = settings.encryption
-    if uri.srv:
-        nodes = await _srv(run, uri.srv, uri.options.get("srvServiceName", "mongodb"))
-        source = source or await _source(run, uri.srv)
-    password = settings.password
-    if uri.password and uri.password in run.clean(uri.password):
-        run.redactor.learn([uri.password])  # what was read as a secret is the whole string
-    username = settings.username or uri.username
-    return Plan(
-        nodes,
-        Login(
-            username,
-            uri.password if password is None else password.get_secret_value(),
-            source or uri.database or "admin",
-            uri.options.get("authMechanism", ""),
-        ),
-        tls,
-    )
-
-
-async def _srv(run: Run, name: str, service: str) -> tuple[HostPort, ...]:
-    with run.phase("resolve"):
-        records = await run.network.resolver.query(f"_{service}._tcp.{name}", "SRV")
-    domain = name.partition(".")[2].rstrip(".").lower()
-    nodes = []
-    for record in records:
-        parts = record.split()
-        host = parts[3].rstrip(".").lower() if len(parts) == 4 else ""
-        if not host.endswith(f".{domain}"):
-            # Initial DNS Seedlist Discovery: others could lead our password elsewhere.
-            raise ProbeError(Reason.DNS_MISMATCH, "An SRV record leads out of the domain.")
-        nodes.append(HostPort(host, int(parts[2]) or PORT))
-    return tuple(sorted(dict.fromkeys(nodes), key=str)[:NODES])
-
-
-async def _source(run: Run, name: str) -> str:
-    """The authSource that the TXT record gives; it may give that and replicaSet, no more."""
-    try:
-        with run.phase("resolve"):
-            records = await run.network.resolver.query(name, "TXT")
-    except ProbeError:
-        return ""
-    for option in "".join(records[0].split('"')[1::2]).split("&") if records else ():
-        key, _, value = option.partition("=")
-        if key.lower() == "authsource":
-            return value
-    return ""
-
-
 async def run_round(settings: MongoSettings, run: Run) -> None:
     """Ask all nodes, judge each, then the set that they are."""
-    planned = await plan(settings, run)
+    planned = await _plan(settings, run)
     several = len(planned.nodes) > 1
     known = {str(node): run.memory.get(str(node)) for node in planned.nodes}
     run.memory.clear()
@@ -129,6 +59,12 @@ async def run_round(settings: MongoSettings, run: Run) -> None:
     if not several:
         run.facts.update(named[""].facts)
     judge_certificate(run, settings.certificate)
+
+
+async def _plan(settings: MongoSettings, run: Run) -> Plan:
+    return await plan(
+        run, settings.connection, settings.encryption, settings.username or "", settings.password
+    )
 
 
 def _is_of_one(found: Finding) -> bool:
@@ -201,7 +137,7 @@ async def _step(part: NodePart, judge: Callable[[], Any]) -> None:
 
 async def shapes(settings: MongoSettings, run: Run) -> dict[str, Any]:
     """Keys and types of what each command replies, by node and command; no values."""
-    planned = await plan(settings, run)
+    planned = await _plan(settings, run)
     found: dict[str, Any] = {}
     for address in planned.nodes:
         node = Node(address, planned.login, planned.tls)

@@ -155,15 +155,7 @@ class MongoSettings(Probe):
             if set(of_uri) - {"tls"} or uri.options.get("tls") == "false":
                 raise ValueError("TLS is set in uri and in tls: write it in one place")
             return self.tls
-        off = "false" in {uri.options.get("tls"), uri.options.get("ssl")}
-        if off or not (uri.srv or uri.flag("tls", "ssl") or set(of_uri) - {"tls"}):
-            return None
-        return Tls.model_validate({
-            "verify": not uri.flag("tlsInsecure", "tlsAllowInvalidCertificates"),
-            "ca": uri.options.get("tlsCAFile"),
-            "certificate": uri.options.get("tlsCertificateKeyFile"),
-            "password": uri.options.get("tlsCertificateKeyFilePassword"),
-        })  # fmt: skip
+        return uri.tls
 
     @property
     def target(self) -> str:

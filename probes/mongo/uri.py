@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
-from probed import HostPort
+from probed import HostPort, Tls
 
 PORT = 27017
 NODES = 10
@@ -54,7 +54,22 @@ class MongoUri:
     options: Mapping[str, str] = field(default_factory=dict)
 
     def flag(self, *names: str) -> bool:
+        """Return whether one of these options is on."""
         return any(self.options.get(name) == "true" for name in names)
+
+    @property
+    def tls(self) -> Tls | None:
+        """Return how TLS is spoken; None where it is not. Raises ValidationError for unusable files."""
+        of_tls = {name for name in self.options if name.startswith("tls")}
+        off = "false" in {self.options.get("tls"), self.options.get("ssl")}
+        if off or not (self.srv or self.flag("tls", "ssl") or of_tls - {"tls"}):
+            return None
+        return Tls.model_validate({
+            "verify": not self.flag("tlsInsecure", "tlsAllowInvalidCertificates"),
+            "ca": self.options.get("tlsCAFile"),
+            "certificate": self.options.get("tlsCertificateKeyFile"),
+            "password": self.options.get("tlsCertificateKeyFilePassword"),
+        })  # fmt: skip
 
 
 def parse(text: str) -> MongoUri:
