@@ -58,7 +58,8 @@ ROWS = {
         "state file: deleted, replaced, truncated under the daemon",
         "state file: of a newer version", "state directory read by others",
         "the demo beside a daemon", "log messages of several lines, control characters",
-        "half-written configuration",
+        "half-written configuration", "a collector's answer is large, endless, malformed",
+        "something else answers as the collector",
     ],
     "H": [
         "HTTP/1.1: status line, headers, chunks, extensions, trailers, body, noise",

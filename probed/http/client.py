@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import ssl
 
+import anyio
 import httpx2
 
 from probed.clock import Clock
 from probed.fields import Tls, Url
-from probed.http.message import BODY_LIMIT, Request
+from probed.http.message import BODY_LIMIT, Request, Response
 from probed.http.roundtrip import fetch
 from probed.net import Network
-from probed.reasons import ProbeError
+from probed.reasons import ProbeError, Reason
 from probed.record import Recorder
 from probed.text.redact import Redactor
 
@@ -24,6 +25,10 @@ class Transport(httpx2.AsyncBaseTransport):
     The caller sets the deadline; closing never waits for the peer. With `recorder`, phases and
     facts are recorded there. A body over `body_limit` bytes is an error. Raises
     httpx2.ConnectError or httpx2.RemoteProtocolError, with the cause chained.
+
+    With `cut_after`, the status matters and the body does not: a body that is too large, malformed, cannot
+    be decoded, or has not ended after so many seconds is cut or left out, and that of a status other than
+    2xx is not read.
     """
 
     def __init__(
@@ -35,6 +40,7 @@ class Transport(httpx2.AsyncBaseTransport):
         tls: Tls | None = None,
         body_limit: int = BODY_LIMIT,
         recorder: Recorder | None = None,
+        cut_after: float | None = None,
     ) -> None:
         self._network = network
         self._clock = clock
@@ -42,6 +48,7 @@ class Transport(httpx2.AsyncBaseTransport):
         self._tls = tls
         self._body_limit = body_limit
         self._recorder = recorder
+        self._cut_after = cut_after
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         recorder = self._recorder or Recorder(self._clock, self._redactor)
@@ -58,12 +65,12 @@ class Transport(httpx2.AsyncBaseTransport):
                 body=await request.aread(),
                 tls=self._tls,
             )
-            answer = await fetch(recorder, self._network, outgoing, body_limit=self._body_limit)
+            answer = await self._fetch(recorder, outgoing)
         except ProbeError as error:
             raise httpx2.RemoteProtocolError(error.message, request=request) from error
         except (OSError, ssl.SSLError) as error:
             raise httpx2.ConnectError(type(error).__name__, request=request) from error
-        if answer.truncated or answer.undecoded:
+        if self._cut_after is None and (answer.truncated or answer.undecoded):
             raise httpx2.RemoteProtocolError(
                 "The body was too large or could not be decoded.", request=request
             )
@@ -77,3 +84,25 @@ class Transport(httpx2.AsyncBaseTransport):
             content=answer.body,
             request=request,
         )
+
+    async def _fetch(self, recorder: Recorder, request: Request) -> Response:
+        if self._cut_after is None:
+            return await fetch(recorder, self._network, request, body_limit=self._body_limit)
+        cause: Exception = httpx2.ReadTimeout("no answer in time")
+        try:
+            with anyio.move_on_after(self._cut_after):
+                return await fetch(
+                    recorder,
+                    self._network,
+                    request,
+                    body_limit=self._body_limit,
+                    unread=lambda status: not 200 <= status < 300,
+                )
+        except ProbeError as error:
+            if error.reason is Reason.CONNECT_CLOSED:
+                raise
+            cause = error
+        status = recorder.facts.get("http.response.status_code")
+        if not isinstance(status, int):
+            raise cause
+        return Response(status=status, truncated=True)

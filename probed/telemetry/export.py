@@ -28,7 +28,7 @@ from probed.telemetry.batch import Batch
 from probed.telemetry.board import Board
 from probed.telemetry.lane import Lane, rest
 from probed.telemetry.otlp import MetricsView
-from probed.telemetry.post import BODY_LIMIT, Destination
+from probed.telemetry.post import BODY_LIMIT, BODY_SHARE, Destination
 from probed.telemetry.sdk import sdk_resource
 from probed.telemetry.settings import ExportSettings, Signal, SignalName, sampled
 from probed.telemetry.spans import Spans, count_spans, encode_spans
@@ -267,7 +267,10 @@ def make_client(
 ) -> httpx2.AsyncClient:
     """Return a client on the daemon's dialer: no proxies, no redirects, no environment."""
     tls = _ExporterTls(given=signal.tls)
-    transport = Transport(network, clock, redactor, tls=tls, body_limit=BODY_LIMIT)
+    transport = Transport(
+        network, clock, redactor,
+        tls=tls, body_limit=BODY_LIMIT, cut_after=BODY_SHARE * signal.timeout,
+    )  # fmt: skip
     return httpx2.AsyncClient(
         transport=transport,
         headers={"User-Agent": f"probed/{__version__}"},

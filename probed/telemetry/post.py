@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from dataclasses import dataclass, replace
 from datetime import UTC
@@ -26,11 +27,14 @@ from probed.telemetry.spool_records import Encoded
 from probed.text.redact import sanitize
 
 BODY_LIMIT = 64 * 1024
-"""Bytes of a response that are read."""
+"""Bytes of a response that are read. The status decides; the body only says what was rejected."""
+BODY_SHARE = 0.9
+"""Share of the timeout after which the rest of a response's body is not waited for."""
 PLAIN_LIMIT = 64 << 20
 """Maximum bytes of an uncompressed request."""
 LONGEST_RETRY_AFTER = 600.0
-TOO_LARGE = "413"
+TOO_LARGE, NOT_OTLP = "413", "not_otlp"
+PROTOBUF, JSON = "application/x-protobuf", "application/json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +63,10 @@ class Destination:
             headers[name] = secret.get_secret_value()
         try:
             with anyio.fail_after(self.signal.timeout):
-                async with self.client.stream(
-                    "POST", self.signal.url, content=request.body, headers=headers
-                ) as response:
-                    return await _read(request.signal, response, clock)
+                response = await self.client.post(
+                    self.signal.url, content=request.body, headers=headers
+                )
+                return _judge(request.signal, response, clock)
         except (TimeoutError, httpx2.TimeoutException):
             return Reply("timeout", retry=True)
         except httpx2.ConnectError:
@@ -71,23 +75,35 @@ class Destination:
             return Reply("connection", retry=True)
 
 
-async def _read(signal: SignalName, response: httpx2.Response, clock: Clock) -> Reply:
-    body = b""
-    async for chunk in response.aiter_bytes():
-        body += chunk[: BODY_LIMIT - len(body)]
-        if len(body) >= BODY_LIMIT:
-            break
+def _judge(signal: SignalName, response: httpx2.Response, clock: Clock) -> Reply:
+    """Judge by the status (OTLP specification 1.x, OTLP/HTTP response)."""
     status = response.status_code
     if 200 <= status < 300:
-        return _accepted(signal, body)
+        return _accepted(signal, response)
     if status in {408, 429} or status >= 500:
         after = retry_after(response.headers.get("retry-after"), clock.time())
         return Reply(str(status), retry=True, retry_after=after)
     return Reply(str(status))
 
 
-def _accepted(signal: SignalName, body: bytes) -> Reply:
-    """Return success, with the number of rejected items. An unreadable body is a success."""
+def _accepted(signal: SignalName, response: httpx2.Response) -> Reply:
+    """Return success, with the number of rejected items. An unreadable body is a success, unless it is
+    not of OTLP: something else answers at this address.
+    """
+    media = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    body = response.content
+    if not body or media in {"", PROTOBUF}:
+        return _partial(signal, body)
+    if media == JSON:
+        try:
+            return _partial_json(json.loads(body))
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            pass
+    said = f"this is not an OTLP collector: it answers with {sanitize(media, 60)}"
+    return Reply(NOT_OTLP, retry=True, message=said)
+
+
+def _partial(signal: SignalName, body: bytes) -> Reply:
     try:
         if signal == "traces":
             spans = ExportTraceServiceResponse.FromString(body).partial_success
@@ -96,6 +112,14 @@ def _accepted(signal: SignalName, body: bytes) -> Reply:
     except DecodeError:
         return Reply()
     return Reply(rejected=points.rejected_data_points, message=sanitize(points.error_message, 200))
+
+
+def _partial_json(document: Any) -> Reply:
+    """Read the JSON mapping of the response (protobuf's: 64-bit numbers are strings)."""
+    partial = document.get("partialSuccess", {})
+    rejected = partial.get("rejectedSpans", partial.get("rejectedDataPoints", 0))
+    message = sanitize(str(partial.get("errorMessage", "")), 200)
+    return Reply(rejected=int(rejected), message=message)
 
 
 def retry_after(value: str | None, now: float) -> float | None:

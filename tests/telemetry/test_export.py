@@ -331,7 +331,7 @@ async def test_an_endless_answer_is_not_read_to_its_end(
     async with running(board, settings_for(sink.url, signals="traces")) as exporter:
         exporter.enqueue(result())
         await sink.until(lambda: len(sink.requests) == 2)
-    assert samples()(ITEMS, otel_signal="traces", outcome="retried", error_type="connection") == 3
+    assert samples()(ITEMS, otel_signal="traces", outcome="retried", error_type="503") == 3
 
 
 async def test_credentials_are_never_logged(
