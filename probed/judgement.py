@@ -221,8 +221,8 @@ def _evidence(recorder: Recorder) -> dict[str, Fact]:
         facts["phase"] = phase.name
     if recorder.certificate is not None:
         facts.update(describe(recorder.certificate))
-    noted = {name: _clean(recorder, value) for name, value in recorder.evidence.items()}
-    return {**noted, **facts}
+    found = {**recorder.evidence, **facts}
+    return {name: _clean(recorder, value) for name, value in found.items()}
 
 
 def _clean(recorder: Recorder, value: Fact) -> Fact:

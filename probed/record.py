@@ -145,8 +145,8 @@ class Recorder:
             self.prefix = before
 
     def fact(self, name: str, value: Fact) -> None:
-        """Note something of our own finding; foreign text goes through `clean` first."""
-        self.facts[name] = value
+        """Note a fact. Text is cleaned here, on its way in."""
+        self.facts[name] = self.redactor.clean(value) if isinstance(value, str) else value
 
     def clean(self, text: str | bytes, limit: int = 512) -> str:
         """Foreign text as one safe line that holds no known secret."""
@@ -163,14 +163,20 @@ class Recorder:
         if phase is not None:
             phase.error = reason
 
+    def _cleaned(self, call: Mapping[str, Scalar]) -> Mapping[str, Scalar]:
+        return {
+            name: self.redactor.clean(value) if isinstance(value, str) else value
+            for name, value in call.items()
+        }
+
     def finished_phases(self) -> tuple[Phase, ...]:
         return tuple(
             Phase(
-                p.name,
+                self.redactor.clean(p.name),
                 p.start,
                 p.duration,
                 p.error or ("failed" if p.failed else None),
-                p.call,
+                self._cleaned(p.call) if p.call else p.call,
                 p.skipped,
             )
             for p in sorted(self.phases, key=_start)

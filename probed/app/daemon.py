@@ -90,7 +90,7 @@ class App:
             sampled=lambda trace_id, healthy: pipeline.sampled(trace_id, healthy=healthy),
         )  # fmt: skip
         folder = state_folder(config.service.state_dir, environ)
-        self._store = Store(folder, metrics.state_failed)
+        self._store = Store(folder, metrics.state_failed, config.redactor.redact)
         self._saver = Saver(monitor.history, self._store, clock, metrics, pipeline.flush)
         self.reloader = Reloader(self, clock, load, origins)
         self.status = Status(

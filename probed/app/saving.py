@@ -73,5 +73,5 @@ class Saver:
         if entry is None:
             return []
         # Those of an earlier target are another story.
-        ours = (entry.check.probe.kind, entry.check.probe.target)
+        ours = (entry.check.probe.kind, entry.check.target)
         return [each for each in found if (each.probe, each.target) == ours][-TRANSITIONS:]

@@ -35,7 +35,7 @@ def show(config: Config, output: str, tags: Sequence[str] = (), shard: Shard | N
                         {
                             "check": check.name,
                             "probe": check.probe.kind,
-                            "target": check.probe.target,
+                            "target": check.target,
                             "interval_s": check.interval,
                             "timeout_s": check.timeout,
                             "severity": check.severity.value,
@@ -56,7 +56,7 @@ def show(config: Config, output: str, tags: Sequence[str] = (), shard: Shard | N
         every = "disabled" if not check.enabled else f"every {format_duration(check.interval)}"
         click.echo(
             f"{check.name:<{width}}  {check.probe.kind:<{kinds}}  {every:<10}  "
-            f"{check.severity.value}  {check.probe.target}"
+            f"{check.severity.value}  {check.target}"
         )
 
 

@@ -86,7 +86,7 @@ def compare(old: Config, new: Config) -> Changes:
 def lines(changes: Changes) -> list[str]:
     """Return a line for each change: `+ name  kind target`, `- name`, `~ name: timeout 10s -> 5s`."""
     told = [f"~ {_change(difference)}" for difference in changes.settings]
-    told += [f"+ {check.name}  {check.probe.kind} {check.probe.target}" for check in changes.added]
+    told += [f"+ {check.name}  {check.probe.kind} {check.target}" for check in changes.added]
     told += [f"- {check.name}" for check in changes.removed]
     for each in changes.changed:
         told += [f"~ {each.name}: {_change(difference)}" for difference in each.differences]

@@ -109,8 +109,10 @@ def _load(
     error = files.error(Redactor(values.secrets.known | values.hidden), read)
     if error is not None or config is None:
         raise error or ConfigError([])
+    redactor = Redactor(values.secrets.known)
     return config._replace(
-        redactor=Redactor(values.secrets.known),
+        checks=tuple(check.without(redactor) for check in config.checks),
+        redactor=redactor,
         warnings=tuple(values.warnings),
         path=path,
         files=read,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -57,6 +57,18 @@ class Check:
     flap_damping: bool = True
     position: Position | None = field(default=None, compare=False)
     written: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    shown: str = field(default="", compare=False, repr=False)
+
+    @property
+    def target(self) -> str:
+        """The target as it is shown everywhere: `shown` where the probe's own words hold a secret."""
+        return self.shown or self.probe.target
+
+    def without(self, redactor: Redactor) -> Check:
+        """Return the check with a target that holds none of the secrets."""
+        target = self.probe.target
+        cleaned = redactor.clean(target)
+        return self if cleaned == target else replace(self, shown=cleaned)
 
 
 class Glob(NamedTuple):

@@ -17,7 +17,7 @@ def state_document(entry: CheckHistory) -> dict[str, Any]:
     return {
         "check": check.name,
         "probe": check.probe.kind,
-        "target": check.probe.target,
+        "target": check.target,
         "enabled": check.enabled,
         "severity": check.severity.value,
         "verdict": state.verdict.value,

@@ -83,7 +83,7 @@ class CheckHistory:
     def saved(self, *, results: bool) -> SavedCheck:
         """Return what is stored of the check, with its last results where they are asked for."""
         probe, last, not_ok = self.check.probe, self.last, self.last_not_ok
-        saved = SavedCheck(probe.kind, probe.target, self.state, self.memory)
+        saved = SavedCheck(probe.kind, self.check.target, self.state, self.memory)
         if results:
             saved.last = None if last is not_ok else last
             saved.last_not_ok = not_ok if self.unsaved_result else None
@@ -273,4 +273,4 @@ def _suppression(entry: CheckHistory, at: float) -> Event:
 
 
 def _same_target(saved: SavedCheck, check: Check) -> bool:
-    return (saved.kind, saved.target) == (check.probe.kind, check.probe.target)
+    return (saved.kind, saved.target) == (check.probe.kind, check.target)

@@ -131,6 +131,7 @@ class Runner:
             sampled=sampled(trace_id),
             labels=check.labels,
             severity=check.severity,
+            target=check.target,
             doubting=doubting,
         )
 
@@ -145,6 +146,7 @@ class Runner:
         sampled: bool = True,
         labels: Mapping[str, str] = _NO_LABELS,
         severity: Severity = Severity.P2,
+        target: str | None = None,
         doubting: bool = True,
     ) -> Result:
         """Run the probe once, within `timeout` seconds. Never raises but for cancellation."""
@@ -155,7 +157,10 @@ class Runner:
             record_fault(run, fault, first=True)
             if fault.reason is Reason.INTERNAL:
                 log.error("check %s: %s", name, fault.message)
-        return self._result(probe, name, run, started_at, labels, severity, doubting=doubting)
+        target = self.redactor.clean(probe.target) if target is None else target
+        return self._result(
+            probe, name, target, run, started_at, labels, severity, doubting=doubting
+        )
 
     async def shapes(self, check: Check) -> Mapping[str, Any] | None:
         """Return the shapes of the peer's replies; see `Probe.shapes`. Raises what a run would judge, and
@@ -192,6 +197,7 @@ class Runner:
         self,
         probe: Probe,
         name: str,
+        target: str,
         run: Run,
         started_at: float,
         labels: Mapping[str, str],
@@ -212,7 +218,7 @@ class Runner:
         return Result(
             check=name,
             probe=probe.kind,
-            target=probe.target,
+            target=target,
             outcome=outcome,
             started_at=started_at,
             duration_s=duration,

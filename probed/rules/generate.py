@@ -61,7 +61,7 @@ def _labels(check: Check) -> Mapping[str, str]:
     found = {
         "probed_check": check.name,
         "probed_probe": check.probe.kind,
-        "target": check.probe.target,
+        "target": check.target,
         "severity": check.severity.value,
         "runbook": check.runbook or "",
         "depends_on": ",".join(check.depends_on),

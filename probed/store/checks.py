@@ -26,6 +26,7 @@ from anyio import to_thread
 from probed.model import Result, Transition
 from probed.state import CheckState
 from probed.store.documents import (
+    Clean,
     read_check,
     read_result,
     read_transition,
@@ -114,7 +115,13 @@ class Store:
     another thread.
     """
 
-    def __init__(self, folder: Path | None, report: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        folder: Path | None,
+        report: Callable[[str], None] = lambda _: None,
+        clean: Clean = str,
+    ) -> None:
+        self._clean = clean
         self.path = None if folder is None else folder / FILE
         self.renewed = False
         """The file is another one than before: all that is known has to be saved."""
@@ -207,14 +214,16 @@ class Store:
         self._skip(unreadable)
         return found
 
+    def _document(self, name: str, check: SavedCheck) -> str | None:
+        return write_check(name, check.kind, check.target, check.state, check.memory, self._clean)
+
     def _save(self, snapshot: Snapshot, now: float, seconds: float) -> bool:
         ends = monotonic() + seconds
         checks = snapshot.checks if self.path is not None else {}
         states = [
             (name, text)
             for name, check in checks.items()
-            if monotonic() < ends
-            and (text := write_check(name, check.kind, check.target, check.state, check.memory))
+            if monotonic() < ends and (text := self._document(name, check))
         ]
         results = [
             (name, which, text)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from math import isfinite
-from typing import Any
+from typing import Any, TypeAlias
 
 from probed.documents import result_document, result_of
 from probed.model import Outcome, Result, Transition, Verdict
@@ -28,10 +28,21 @@ _FORMER_KEYS = {
 """Names under which version 0.1 stored the streaks."""
 
 
+Clean: TypeAlias = Callable[[str], str]
+"""Returns a text without secrets."""
+
+
 def write_check(
-    name: str, kind: str, target: str, state: CheckState, memory: Mapping[str, Any]
+    name: str,
+    kind: str,
+    target: str,
+    state: CheckState,
+    memory: Mapping[str, Any],
+    clean: Clean = str,
 ) -> str | None:
-    """Return the document. A memory that cannot be stored is logged and left out."""
+    """Return the document. A memory that cannot be stored is logged and left out; texts in it pass
+    `clean`.
+    """
     for attempt in (memory, {}):
         try:
             text = json.dumps(
@@ -44,7 +55,7 @@ def write_check(
                         for f in fields(CheckState)
                         if (value := getattr(state, f.name)) != f.default
                     },
-                    "memory": attempt,
+                    "memory": _cleaned(attempt, clean),
                 },
                 allow_nan=False,
             )
@@ -59,6 +70,17 @@ def write_check(
             "check %s: its memory is larger than %d bytes and is not saved", name, MEMORY_LIMIT
         )
     return None
+
+
+def _cleaned(value: Any, clean: Clean) -> Any:
+    if isinstance(value, Mapping):
+        return {
+            clean(name) if isinstance(name, str) else name: _cleaned(each, clean)
+            for name, each in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_cleaned(each, clean) for each in value]
+    return clean(value) if isinstance(value, str) else value
 
 
 def read_check(document: object) -> tuple[str, str, CheckState, dict[str, Any]] | None:

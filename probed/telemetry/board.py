@@ -230,7 +230,7 @@ def _observe_phases(row: CheckRow) -> None:
 
 def _describe(check: Check) -> Labels:
     """Return the descriptive labels of a check."""
-    pairs = [("target", check.probe.target), ("severity", check.severity.value)]
+    pairs = [("target", check.target), ("severity", check.severity.value)]
     if check.runbook is not None:
         pairs.append(("runbook", check.runbook))
     pairs += [(key, value) for key, value in sorted(check.labels.items())]

@@ -107,7 +107,7 @@ LOOP_LAG = _daemon("probed.loop.lag", "s", "Delay with which the event loop woke
 STALLS = _daemon(
     "probed.loop.stalls",
     "{stall}",
-    "Times that the event loop was blocked for more than 0.1 s, by check; empty where it was none.",
+    "Times that the event loop was blocked for more than 0.1 s, by check, if it was one.",
     CHECK,
     kind=MetricType.COUNTER,
 )

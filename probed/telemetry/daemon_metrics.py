@@ -17,7 +17,7 @@ _ZEROS: dict[Measure, tuple[Pairs, ...]] = {
     c.RUNNING: ((),),
     c.WAITING: ((),),
     c.DRAINED: ((),),
-    c.STALLS: (((c.CHECK, ""),),),
+    c.STALLS: ((),),
     c.STATE_SAVES: (((c.RESULT, "ok"),), ((c.RESULT, "failed"),)),
     c.STATE_ERRORS: tuple(
         ((c.REASON, reason),) for reason in ("row", "corrupt", "replaced", "newer")
@@ -123,7 +123,7 @@ class DaemonMetrics:
 
     def stalled(self, check: str) -> None:
         """Count that the event loop was blocked by a check, or by something else (empty)."""
-        self._add(c.STALLS, ((c.CHECK, check),), 1)
+        self._add(c.STALLS, ((c.CHECK, check),) if check else (), 1)
 
     def exported(
         self, signal: str, outcome: str, count: int, error_type: str | None = None

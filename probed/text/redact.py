@@ -6,13 +6,13 @@ of bounded length that holds no control character, no bidirectional override and
 
 from __future__ import annotations
 
-import base64
-import json
 import re
 from collections.abc import Iterable
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
+
+from probed.text.forms import forms_of
 
 __all__ = ["MASK", "Redactor", "SecretStr", "redact_url", "sanitize"]
 
@@ -29,8 +29,6 @@ SHORT, SHORTS = 64, 2048
 """Texts of at most SHORT characters, such as attribute values, are cleaned once and cached, at most
 SHORTS of them.
 """
-_SHORTEST = 4
-"""Shorter secrets are not searched for: they would blank out ordinary text."""
 
 # Always a secret: Stripe keys, bearer and basic credentials, JSON web tokens,
 # private keys, user information in a URL, and values of parameters with the name of a secret.
@@ -82,14 +80,14 @@ def redact_url(url: str, limit: int = TEXT_LIMIT) -> str:
 
 
 class Redactor:
-    """Replaces the secrets of the configuration by a mask, also where they are URL-encoded, in JSON or
-    in base64, and any text that has the form of a secret.
+    """Replaces the secrets of the configuration by a mask, in each form that software makes of them, and
+    any text that has the form of a secret. The cost is that of a search for each form (`benchmarks`).
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._secrets: set[str] = set()
         self._former: set[str] = set()
-        self._known: re.Pattern[str] | None = None
+        self._forms: tuple[bytes, ...] = ()
         self._cleaned: dict[str, str] = {}
         self.learn(secrets)
 
@@ -100,9 +98,8 @@ class Redactor:
         """Add secrets."""
         self._secrets.update(secrets)
         self._cleaned.clear()
-        forms = {form for secret in self._secrets for form in _forms(secret)}
-        ordered = sorted(forms, key=len, reverse=True)
-        self._known = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+        forms = {form for secret in self._secrets for form in forms_of(secret)}
+        self._forms = tuple(sorted(forms))
 
     def succeed(self, new: Redactor) -> None:
         """Adopt the secrets of a new redactor, and keep the previous ones: runs with them may still go on."""
@@ -112,11 +109,27 @@ class Redactor:
         self.learn(())
 
     def redact(self, text: str) -> str:
-        if self._known is not None:
-            text = self._known.sub(MASK, text)
+        """Return the text with a mask in the place of each secret."""
+        if self._forms:
+            text = self._without_known(text)
         for pattern in _PATTERNS:
             text = pattern.sub(_mask, text)
         return text
+
+    def _without_known(self, text: str) -> str:
+        # In bytes: lower case has the same length there, and search is fast.
+        raw = text.encode("utf-8", "surrogatepass")
+        lower = raw.lower()
+        spans = [span for form in self._forms if form in lower for span in _places(form, lower)]
+        if not spans:
+            return text
+        parts: list[bytes] = []
+        end = 0
+        for start, stop in sorted(spans):
+            if start >= end:
+                parts += (raw[end:start], MASK.encode())
+            end = max(end, stop)
+        return b"".join((*parts, raw[end:])).decode("utf-8", "surrogatepass")
 
     def clean(self, text: str | bytes, limit: int = TEXT_LIMIT) -> str:
         """Return foreign text, redacted, as one safe line of at most `limit` characters."""
@@ -138,13 +151,8 @@ def _mask(match: re.Match[str]) -> str:
     return match.group(1) + MASK if match.re.groups else MASK
 
 
-def _forms(secret: str) -> Iterable[str]:
-    for part in {secret, secret.strip(), *secret.split("\n")}:
-        if len(part) < _SHORTEST:
-            continue
-        yield part
-        yield quote(part, safe="")
-        yield json.dumps(part)[1:-1]
-        yield json.dumps(part, ensure_ascii=False)[1:-1]
-        yield repr(part)[1:-1]
-        yield base64.b64encode(part.encode()).decode("ascii").rstrip("=")
+def _places(form: bytes, text: bytes) -> Iterable[tuple[int, int]]:
+    start = text.find(form)
+    while start >= 0:
+        yield start, start + len(form)
+        start = text.find(form, start + 1)

@@ -122,4 +122,6 @@ def test_a_check_has_the_defaults_of_its_settings() -> None:
     for name, info in CheckSettings.model_fields.items():
         if not info.is_required() and info.default_factory is None:
             assert of_check[name].default == info.default, name
-    assert set(of_check) - set(CheckSettings.model_fields) == {"probe", "position", "written"}
+    assert set(of_check) - set(CheckSettings.model_fields) == {
+        "probe", "position", "shown", "written",
+    }  # fmt: skip

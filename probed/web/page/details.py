@@ -30,7 +30,7 @@ def check_body(
         " since " if state.since else None,
         moment(state.since),
         f" · {check.severity.value} · {check.probe.kind} · ",
-        el("span", check.probe.target, class_="mute"),
+        el("span", check.target, class_="mute"),
         " · " if check.runbook else None,
         runbook(check.runbook),
     )

@@ -44,7 +44,7 @@ class Filter:
             return False
         if self.tag and self.tag not in check.tags:
             return False
-        return not self.q or self.q.lower() in f"{check.name}\0{check.probe.target}".lower()
+        return not self.q or self.q.lower() in f"{check.name}\0{check.target}".lower()
 
     @property
     def query(self) -> str:
@@ -149,7 +149,7 @@ def _settled(check: Check) -> tuple[Html, Html]:
     return Html(f'<tr id="{escape(row_id(check.name))}">'), Html(
         el("th", name, scope="row", class_="name")
         + el("td", check.probe.kind, class_="kind")
-        + el("td", check.probe.target, class_="target")
+        + el("td", check.target, class_="target")
     )
 
 
