@@ -59,7 +59,7 @@ ROWS = {
         "state file: of a newer version", "state directory read by others",
         "the demo beside a daemon", "log messages of several lines, control characters",
         "half-written configuration", "a collector's answer is large, endless, malformed",
-        "something else answers as the collector",
+        "something else answers as the collector", "excerpts of an invalid configuration",
     ],
     "H": [
         "HTTP/1.1: status line, headers, chunks, extensions, trailers, body, noise",
