@@ -68,6 +68,7 @@ ROWS = {
         "DNS: junk, forgeries, thousands of records, circles", "several floods at once",
         "an operator's pattern, a peer's text", "the resolver's files: any bytes, links, wrong lines",
         "a machine that starves", "what hangs, and what answers", "who blocks the event loop",
+        "the command's surroundings: full and closed streams, encodings, folders that are gone, few files, a bug",
     ],
 }  # fmt: skip
 CASES = {*BEHAVIOURS, *KINDS, *FAULTS, *WAYS, "nobody"}

@@ -33,7 +33,8 @@ Exit codes, for every format:
   0  all ok
   1  degraded at worst
   2  something failed
-  3  unknown; nothing selected; usage or configuration error
+  3  unknown; nothing selected; usage or configuration error; output that
+     cannot be written; a bug
 `probed run` exits with 78 on a bad configuration, and with 0 on SIGTERM.
 """
 

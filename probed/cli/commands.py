@@ -349,7 +349,7 @@ def _load(path: str | None, *, code: int, origins: bool = False) -> Config:
         if code == BAD_CONFIGURATION:
             # Once at the start of a long life; it costs more than a one-shot check does.
             check_foreign_probes_package()
-        config = load(find_config(given, os.environ, Path.cwd()), Registry(), origins=origins)
+        config = load(find_config(given, os.environ, Path()), Registry(), origins=origins)
     except (ConfigError, RegistryError) as error:
         click.echo(str(error), err=True)
         raise Exit(code) from None

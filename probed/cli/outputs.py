@@ -71,8 +71,12 @@ def parse_outputs(given: Sequence[str]) -> list[Output]:
 
 def _writable(path: Path) -> Path:
     """The path, if it can be written: better known before all checks have run than after."""
-    target = path if path.exists() else path.parent
-    if path.is_dir() or not target.exists() or not os.access(target, os.W_OK):
+    try:
+        target = path if path.exists() else path.parent
+        usable = not path.is_dir() and target.exists() and os.access(target, os.W_OK)
+    except (OSError, ValueError):  # a folder that may not be looked into; a NUL
+        usable = False
+    if not usable:
         raise click.UsageError(f"the file {path} cannot be written")
     return path
 

@@ -43,7 +43,7 @@ def find_config(
         return Path(named)
     here = (cwd or Path()) / PLACES[0]
     for path in (here, Path(PLACES[1])):
-        if path.exists():
+        if os.path.exists(path):  # noqa: PTH110  # False also where its folder may not be read
             return path
     raise ConfigError([
         Problem(
@@ -65,7 +65,7 @@ def load(
     that is wrong. With `origins` it knows where each value was written. `sections` are the
     top-level ones that the file may hold.
     """
-    full = path.absolute()
+    full = _absolute(path)
     try:
         text = read_text(path)
     except ValueError as error:
@@ -105,7 +105,7 @@ def _load(
     config = (
         _read(values, registry, path, known, origins=origins) if files.sources[0].valid else None
     )
-    read = tuple(dict.fromkeys(each.absolute() for each in (*files.read, *values.secrets.files)))
+    read = tuple(dict.fromkeys(map(_absolute, (*files.read, *values.secrets.files))))
     error = files.error(Redactor(values.secrets.known | values.hidden), read)
     if error is not None or config is None:
         raise error or ConfigError([])
@@ -118,6 +118,13 @@ def _load(
         files=read,
         globs=tuple(dict.fromkeys(files.globs)),
     )
+
+
+def _absolute(path: Path) -> Path:
+    try:
+        return path.absolute()
+    except FileNotFoundError:  # the working directory is gone, and with it whatever was in it
+        return path
 
 
 def _read(
