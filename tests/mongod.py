@@ -57,8 +57,8 @@ def cursor(*documents: Any) -> dict[str, Any]:
 
 @dataclass
 class Mongod:
-    """The replies by command name; `$currentOp` and `system.profile` stand for the aggregations on
-    them. `asked` has the names of the commands in their order.
+    """The replies by command name; `$currentOp` and the names of collections stand for the aggregations
+    on them. `asked` has the names of the commands in their order.
 
     The greeting of ours, before the driver, is `isMaster` with the id 1; it is replied to by `greeting`
     if that is set.

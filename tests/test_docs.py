@@ -69,6 +69,7 @@ ROWS = {
         "an operator's pattern, a peer's text", "the resolver's files: any bytes, links, wrong lines",
         "a machine that starves", "what hangs, and what answers", "who blocks the event loop",
         "the command's surroundings: full and closed streams, encodings, folders that are gone, few files, a bug",
+        "MongoDB: lengths, floods, compression, a login", "MongoDB: whole replies", "MongoDB: values of each field",
     ],
 }  # fmt: skip
 CASES = {*BEHAVIOURS, *KINDS, *FAULTS, *WAYS, "nobody"}

@@ -40,9 +40,9 @@ class Framing(Protocol):
     def reply_length(self, head: bytes, request: bytes) -> int:
         """Return the bytes of the reply that begins so. Raises ProbeError if it must not pass."""
 
-    def check_reply(self, reply: bytes, request: bytes) -> None:
-        """Raise ProbeError if the reply must not pass. Only replies of at most `CHUNK` bytes are
-        checked whole; longer ones pass piece by piece.
+    def filtered(self, reply: bytes, request: bytes) -> bytes:
+        """Return the reply that the driver is given for one of at most `CHUNK` bytes; longer ones pass
+        piece by piece. Raises ProbeError if it must not pass.
         """
 
 
@@ -50,14 +50,15 @@ class Relay:
     """Carries a driver's requests to its server, and one reply for each back.
 
     `dial` opens the stream of one connection. `address` is the path to give to the driver. At most
-    twice `CHUNK` bytes of a reply are held at a time. `replies` counts those that the driver was given, and
-    `fault` is what the server did wrong, or an error of our own.
+    twice `CHUNK` bytes of a reply are held at a time. `replies` counts those that the driver was given.
+    `fault` is what the server did wrong, or an error of our own; `on_fault` is called then.
     """
 
     def __init__(self, dial: Callable[[], Awaitable[Stream]], framing: Framing) -> None:
         self.address = f"\0probed-{os.getpid()}-{secrets.token_hex(16)}.sock"
         self.replies = 0
         self.fault: Exception | None = None
+        self.on_fault: Callable[[], None] = _ignore
         self._dial = dial
         self._framing = framing
         self._tasks: set[asyncio.Task[None]] = set()
@@ -102,6 +103,7 @@ class Relay:
             pass  # the driver sees that its connection ends
         except Exception as error:  # noqa: BLE001  # who sent the request raises it
             self.fault = error
+            self.on_fault()
         finally:
             if server is not None:
                 server.close()
@@ -124,9 +126,10 @@ class Relay:
         if left <= CHUNK:
             while len(data) < left:
                 data += await _more(server.receive())
-            self._framing.check_reply(data, request)
+            await driver.send(self._framing.filtered(data[:left], request))
+            return
         while True:
-            # What follows the reply belongs to no request: the driver does not see it.
+            # What follows a reply belongs to no request: the driver does not see it.
             await driver.send(data[:left])
             left -= len(data)
             if left <= 0:
@@ -196,6 +199,10 @@ class _Driver:
         if not self._gone:
             self._loop.remove_reader(self._socket)
         self._socket.close()
+
+
+def _ignore() -> None:
+    pass
 
 
 async def _more(data: Awaitable[bytes]) -> bytes:

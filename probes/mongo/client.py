@@ -65,25 +65,30 @@ class Client:
         What a reply makes the driver raise is the server's fault; what it raises before any reply has
         come is ours.
         """
-        relay, before = self._relay, self._relay.replies
+        relay, raised = self._relay, None
         self._framing.limit, relay.fault = call.limit, None
         try:
-            with pymongo.timeout(call.budget):
+            with anyio.CancelScope() as scope, pymongo.timeout(call.budget):
+                relay.on_fault = scope.cancel  # the driver would try again until its time is over
                 return await self._database(call.database).command(
                     dict(call.command), codec_options=CODEC
                 )
-        except Exception as error:
-            if isinstance(relay.fault, ProbeError):
-                raise Lost(relay.fault.reason, str(relay.fault)) from None
-            if relay.fault is not None:
-                raise relay.fault from None
-            if isinstance(error, InvalidDocument | OverflowError) and relay.replies == before:
-                raise ProbeError(MongoReason.COMMAND, "The command cannot be written.") from None
-            if isinstance(error, PyMongoError | BSONError):
-                raise explain(error, call.right) from None
-            if relay.replies == before:
-                raise
-            raise Lost(MongoReason.PROTOCOL) from None
+        except Exception as error:  # noqa: BLE001  # the table below is complete
+            raised = error
+        raise self._explained(raised, call) from None
+
+    def _explained(self, error: Exception | None, call: Call) -> Exception:
+        """Return the error to raise instead; without one, the relay has ended the command."""
+        fault = self._relay.fault
+        if isinstance(fault, ProbeError):
+            return Lost(fault.reason, fault.message)
+        if fault is not None or error is None:
+            return fault or Lost(MongoReason.PROTOCOL)
+        if isinstance(error, InvalidDocument | OverflowError):
+            return ProbeError(MongoReason.COMMAND, "The command cannot be written as BSON.")
+        if isinstance(error, PyMongoError | BSONError):
+            return explain(error, call.right)
+        return Lost(MongoReason.PROTOCOL) if self._relay.replies else error
 
     def _database(self, name: str) -> AsyncDatabase[dict[str, Any]]:
         if name not in self._databases:
@@ -92,12 +97,19 @@ class Client:
 
     async def aclose(self) -> None:
         """Close the connections. The driver says goodbye to the server first, and waits for that."""
+        if not await self._close_driver():
+            await self._relay.aclose()
+            await self._close_driver()
+        await self._relay.aclose()
+
+    async def _close_driver(self) -> bool:
+        """Return whether the driver has closed all that it has. A server can make its goodbye fail."""
         try:
-            with anyio.move_on_after(0.4, shield=True), pymongo.timeout(0.2):
+            with anyio.move_on_after(0.4, shield=True) as scope, pymongo.timeout(0.2):
                 await self._driver.close()
-        finally:
-            with anyio.CancelScope(shield=True):
-                await self._relay.aclose()
+        except Exception:  # noqa: BLE001  # whatever a reply makes the driver raise
+            return False
+        return not scope.cancelled_caught
 
 
 def named(call: Call, node: HostPort) -> Mapping[str, Any]:

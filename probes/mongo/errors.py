@@ -60,7 +60,7 @@ def explain(error: Exception, right: str) -> ProbeError:
         return ProbeError(MongoReason.INCOMPATIBLE)
     if isinstance(error, PyMongoError) and error.timeout:
         return Lost(MongoReason.TIMEOUT)
-    raise error
+    return Lost(MongoReason.PROTOCOL)
 
 
 def _refused(

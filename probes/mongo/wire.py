@@ -10,9 +10,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bson import CodecOptions, DatetimeConversion, decode, encode
+from bson.datetime_ms import DatetimeMS
 from bson.errors import BSONError
 
 from probed import ProbeError
+from probes.mongo.reading import count, milliseconds, number
 from probes.mongo.reasons import MongoReason
 
 REPLY_LIMIT = 256 << 10
@@ -37,6 +39,20 @@ _NAME = 26
 """Where the first key of an OP_MSG's document begins: the command's name."""
 _LOGIN = {b"hello", b"isMaster", b"ismaster", b"saslStart", b"saslContinue", b"authenticate"}
 """Commands of a handshake or a login."""
+
+_NUMBERS = (
+    "code", "connectionId", "conversationId", "logicalSessionTimeoutMinutes", "maxBsonObjectSize",
+    "maxMessageSizeBytes", "maxWireVersion", "maxWriteBatchSize", "minWireVersion",
+)  # fmt: skip
+_FIELDS: tuple[tuple[type, tuple[str, ...]], ...] = (
+    (bool, ("arbiterOnly", "done", "helloOk", "isWritablePrimary", "isreplicaset", "ismaster",
+            "readOnly", "secondary")),
+    (str, ("codeName", "errmsg", "msg", "setName")),
+    (bytes, ("payload",)),
+)  # fmt: skip
+_LAST_DATE = 253_402_300_800_000
+"""The end of the year 9999 in milliseconds: the driver raises for later dates."""
+_LISTS = ("errorLabels", "saslSupportedMechs")
 
 CODEC: CodecOptions[Mapping[str, Any]] = CodecOptions(
     datetime_conversion=DatetimeConversion.DATETIME_MS, unicode_decode_error_handler="replace"
@@ -73,21 +89,52 @@ class MongoFraming:
             raise ProbeError(MongoReason.PROTOCOL)
         return int(length)
 
-    def check_reply(self, reply: bytes, request: bytes) -> None:
-        """Raise ProbeError `mongo.protocol` where the server demands too many SCRAM iterations."""
-        if _is_login(request) and not all(map(_is_bearable, _payloads(decode_reply(reply)))):
+    def filtered(self, reply: bytes, request: bytes) -> bytes:
+        """Return the reply; of a handshake or a login, only what the driver uses, in the types that it
+        expects: it looks at those replies in tasks of its own, where nobody catches what they make it
+        raise.
+
+        Raises ProbeError `mongo.protocol` for one that cannot be decoded, and where the server demands
+        too many SCRAM iterations.
+        """
+        if not _is_login(request):
+            return reply
+        document = _typed(decode_reply(reply))
+        if not all(map(_is_bearable, _payloads(document))):
             raise ProbeError(
                 MongoReason.PROTOCOL,
                 f"The server demands more than {ITERATIONS} iterations of SCRAM for a login.",
             )
+        _, own, answers, _ = _HEADER.unpack_from(reply)
+        return message_of(document, own, answers)
+
+
+def _typed(reply: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a reply to a handshake or a login that have the type they should have."""
+    found: dict[str, Any] = {"ok": 1.0 if number(reply, "ok") == 1 else 0.0}
+    for name in _NUMBERS:
+        value = count(reply, name)
+        if value is not None and value < 1 << 31:
+            found[name] = int(value)
+    for kind, names in _FIELDS:
+        found |= {name: reply[name] for name in names if isinstance(reply.get(name), kind)}
+    date = milliseconds(reply, "localTime")
+    if date is not None and 0 <= date < _LAST_DATE:
+        found["localTime"] = DatetimeMS(date)
+    for name in _LISTS:
+        if isinstance(reply.get(name), list):
+            found[name] = [each for each in reply[name] if isinstance(each, str)]
+    inner = reply.get("speculativeAuthenticate")
+    if isinstance(inner, Mapping) and isinstance(inner.get("payload"), bytes):
+        found["speculativeAuthenticate"] = _typed(inner)
+    return found if found["ok"] else {"code": 0, "errmsg": "", **found}
 
 
 def _payloads(reply: Mapping[str, Any]) -> Iterator[bytes]:
     """Yield the SCRAM messages of a reply."""
-    for holder in (reply, reply.get("speculativeAuthenticate")):
-        payload = holder.get("payload") if isinstance(holder, Mapping) else None
-        if isinstance(payload, bytes):
-            yield payload
+    for holder in (reply, reply.get("speculativeAuthenticate", {})):
+        if "payload" in holder:
+            yield holder["payload"]
 
 
 def _is_bearable(message: bytes) -> bool:
@@ -105,8 +152,13 @@ def _is_login(request: bytes) -> bool:
 
 def request_of(command: Mapping[str, Any]) -> bytes:
     """Return the command as an OP_MSG with the id 1."""
-    body = encode(command)
-    return _FLAGGED.pack(_FLAGGED.size + 1 + len(body), 1, 0, OP_MSG, 0) + b"\0" + body
+    return message_of(command, 1, 0)
+
+
+def message_of(document: Mapping[str, Any], number: int, answers: int) -> bytes:
+    """Return the document as an OP_MSG: its id, and that of the request that it answers."""
+    body = encode(document)
+    return _FLAGGED.pack(_FLAGGED.size + 1 + len(body), number, answers, OP_MSG, 0) + b"\0" + body
 
 
 def decode_reply(message: bytes) -> Mapping[str, Any]:

@@ -17,6 +17,8 @@ from probed.testing.fake_receiver import SYNC, FakeReceiver
 from probed.testing.fake_stripe import FakeStripe
 from probed.testing.servers import serve
 from probed.testing.webserver import Answer
+from tests.mongod import cursor, mongod
+from tests.probes.mongo.test_hostile import BODIES, USED, VALUES
 
 pytestmark = pytest.mark.anyio
 HOUR = 3600.0
@@ -287,3 +289,23 @@ async def test_a_database_that_cannot_be_asked(asked: Any, found: Any, uri: str)
     result = await asked("drift", drift=settings, timeout=1.0, patience=5.0)
     assert found(result) == [("unknown", "stripe.sync_unknown")]
     assert CANARY not in repr(result)
+
+
+async def test_no_reply_of_a_mongodb_server_is_an_error_of_ours(asked: Any, found: Any) -> None:
+    mongo = {"database": "shop", "collection": "events", "active": {"collection": "mails"}}
+    documents = [cursor({"created": value}) for value in VALUES.values()]
+    counts = [cursor({"n": value}) for value in VALUES.values()]
+    async with mongod(**USED) as server:
+        settings = {"mongo": {**mongo, "uri": f"mongodb://127.0.0.1:{server.port}/"}}
+        for command, bodies in (
+            ("find", [*BODIES.values(), *documents]), ("mails", [*BODIES.values(), *counts]),
+            ("hello", list(BODIES.values())),
+        ):  # fmt: skip
+            for body in bodies:
+                server.replies = {**USED, command: body}
+                result = await asked("drift", drift=settings, timeout=1.0)
+                reasons = {reason for _, reason in found(result)}
+                assert reasons <= {"stripe.sync_unknown", "stripe.sync_drift", "stripe.sync_lag"}, (
+                    body
+                )
+                assert CANARY not in repr(result)
