@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import anyio
-from anyio.abc import Process
-
-from probed import Outcome, ProbeError, Reason, Run
+from probed import Outcome, Reason, Run
+from probes.email_queue.child import Ended, run_program
 from probes.email_queue.reasons import QueueReason
 from probes.email_queue.settings import Command, Postqueue
 from probes.email_queue.tally import Tally
@@ -23,78 +19,66 @@ LINE = 1 << 20
 SECONDS = 10.0
 DOCUMENT = 1 << 20
 """Bytes that a command may say."""
-COMPLAINT = 4096
 RECIPIENTS = 1000
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _UNAVAILABLE, _NOT_ALLOWED = 69, 77
 """sysexits.h, as postfix uses it: EX_UNAVAILABLE and EX_NOPERM."""
 
 
-class Ended:
-    """How a program ended."""
+class _Lines:
+    """The lines of a program's output, within limits. `cut` says where it was stopped."""
 
-    def __init__(self) -> None:
-        self.complaint = b""
+    def __init__(self, run: Run, take: Callable[[bytes], None]) -> None:
         self.cut: str | None = None
+        self._clock = run.clock
+        self._until = run.clock.monotonic() + SECONDS
+        self._take = take
+        self._held = bytearray()
+        self._size = 0
+        self._count = 0
+        self._skipping = False
+
+    def read(self, chunk: bytes) -> bool:
+        """Read a piece; False where the limits are reached."""
+        self._size += len(chunk)
+        first, newline, rest = chunk.partition(b"\n")
+        self._hold(first)
+        if newline:
+            *whole, last = rest.split(b"\n")
+            for line in (self._end(), *whole):
+                if line is not None and len(line) <= LINE:
+                    self._take(line)
+            self._count += 1 + len(whole)
+            self._hold(last)
+        if self._count > LINES or self._size > OUTPUT or self._clock.monotonic() > self._until:
+            self.cut = f"after {self._count} lines, {self._size >> 10} KiB"
+        return self.cut is None
+
+    def end(self) -> None:
+        """Read the last line, which has no end."""
+        line = self._end()
+        if line and self.cut is None:
+            self._take(line)
+
+    def _hold(self, part: bytes) -> None:
+        if len(self._held) + len(part) > LINE:
+            self._held.clear()
+            self._skipping = True
+        if not self._skipping:
+            self._held += part
+
+    def _end(self) -> bytes | None:
+        """The line that is complete now; None where it was too long."""
+        line = None if self._skipping else bytes(self._held)
+        self._held.clear()
+        self._skipping = False
+        return line
 
 
-@asynccontextmanager
-async def _running(command: Sequence[str]) -> AsyncIterator[Process]:
-    try:
-        process = await anyio.open_process(
-            command, stdin=subprocess.DEVNULL, env={"PATH": _PATH, "LC_ALL": "C"}
-        )
-    except (FileNotFoundError, NotADirectoryError):
-        raise ProbeError(
-            QueueReason.UNREADABLE, f"There is no program {command[0]}.", level=Outcome.UNKNOWN
-        ) from None
-    except PermissionError:
-        raise ProbeError(
-            Reason.SELF_PERMISSION, f"{command[0]} may not be run.", level=Outcome.UNKNOWN
-        ) from None
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        with anyio.CancelScope(shield=True):
-            await process.wait()
-            await process.aclose()
-
-
-async def _lines(process: Process, ended: Ended, run: Run) -> AsyncIterator[bytes]:
-    """The lines of its output, as many as are looked at."""
-    assert process.stdout is not None
-    held, size, count, skipping = b"", 0, 0, False
-    until = run.clock.monotonic() + SECONDS
-    async for chunk in process.stdout:
-        size += len(chunk)
-        *whole, held = (held + chunk).split(b"\n")
-        for line in whole:
-            if not skipping and len(line) <= LINE:
-                yield line
-            skipping = False
-        count += len(whole)
-        if len(held) > LINE:
-            held, skipping = b"", True
-        if count > LINES or size > OUTPUT or run.clock.monotonic() > until:
-            ended.cut = f"after {count} lines, {size >> 10} KiB"
-            return
-    if held and not skipping:
-        yield held
-
-
-async def _complaint(process: Process, ended: Ended) -> None:
-    assert process.stderr is not None
-    async for chunk in process.stderr:
-        ended.complaint += chunk[: COMPLAINT - len(ended.complaint)]
-
-
-def _judge_end(process: Process, ended: Ended, run: Run, name: str) -> None:
-    code = process.returncode
-    if code == 0 or ended.cut is not None:
+def _judge_end(ended: Ended, run: Run, name: str) -> None:
+    code = ended.code
+    if code == 0 or code is None:
         return
-    evidence = {"exit_code": code, "said": ended.complaint[:COMPLAINT]}
+    evidence = {"exit_code": code, "said": ended.complaint}
     if code == _UNAVAILABLE:
         run.fail(QueueReason.DOWN, evidence=evidence)
     level = Outcome.UNKNOWN
@@ -105,18 +89,17 @@ def _judge_end(process: Process, ended: Ended, run: Run, name: str) -> None:
 async def read_postqueue(run: Run, source: Postqueue, tally: Tally) -> None:
     """Phase `query`: a line for each message (postqueue(1), JSON OBJECT FORMAT)."""
     odd = 0
+
+    def count(line: bytes) -> None:
+        nonlocal odd
+        odd += bool(line.strip()) and not _count(line, tally)
+
     with run.phase("query"):
-        ended = Ended()
-        async with _running(source.run) as process:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_complaint, process, ended)
-                async for line in _lines(process, ended, run):
-                    odd += bool(line.strip()) and not _count(line, tally)
-                if ended.cut is not None:
-                    process.kill()
-            await process.wait()
-        tally.truncated = ended.cut
-        _judge_end(process, ended, run, source.run[0])
+        lines = _Lines(run, count)
+        ended = await run_program(source.run, lines.read)
+        lines.end()
+        tally.truncated = lines.cut
+        _judge_end(ended, run, source.run[0])
     if odd:
         message = f"{odd} lines of {source.run[0]} were not understood."
         level = Outcome.DEGRADED if tally.depth else Outcome.UNKNOWN
@@ -145,24 +128,20 @@ async def read_command(run: Run, source: Command, tally: Tally) -> None:
     `{"queues": [{"name": "mail", "depth": 3, "oldest_age_s": 12.5, "delay_reasons": {"…": 2}}]}`.
     """
     with run.phase("query"):
-        ended, said = Ended(), b""
-        async with _running(source.run) as process:
-            assert process.stdout is not None
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_complaint, process, ended)
-                async for chunk in process.stdout:
-                    said += chunk
-                    if len(said) > DOCUMENT:
-                        process.kill()
-                        break
-            await process.wait()
+        said = bytearray()
+
+        def read(chunk: bytes) -> bool:
+            said.extend(chunk[: DOCUMENT + 1 - len(said)])
+            return len(said) <= DOCUMENT
+
+        ended = await run_program(source.run, read)
         if len(said) > DOCUMENT:
             message = f"{source.run[0]} says more than {DOCUMENT >> 20} MiB."
             run.unknown(QueueReason.NOT_UNDERSTOOD, message)
             return
-        _judge_end(process, ended, run, source.run[0])
-        if process.returncode == 0:
-            _read_document(run, said, tally)
+        _judge_end(ended, run, source.run[0])
+        if ended.code == 0:
+            _read_document(run, bytes(said), tally)
 
 
 def _read_document(run: Run, said: bytes, tally: Tally) -> None:
