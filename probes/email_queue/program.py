@@ -27,11 +27,11 @@ _UNAVAILABLE, _NOT_ALLOWED = 69, 77
 class _Lines:
     """The lines of a program's output, within limits. `cut` says where it was stopped."""
 
-    def __init__(self, run: Run, take: Callable[[bytes], None]) -> None:
+    def __init__(self, run: Run, use: Callable[[bytes], None]) -> None:
         self.cut: str | None = None
         self._clock = run.clock
         self._until = run.clock.monotonic() + SECONDS
-        self._take = take
+        self._use = use
         self._held = bytearray()
         self._size = 0
         self._count = 0
@@ -46,7 +46,7 @@ class _Lines:
             *whole, last = rest.split(b"\n")
             for line in (self._end(), *whole):
                 if line is not None and len(line) <= LINE:
-                    self._take(line)
+                    self._use(line)
             self._count += 1 + len(whole)
             self._hold(last)
         if self._count > LINES or self._size > OUTPUT or self._clock.monotonic() > self._until:
@@ -57,7 +57,7 @@ class _Lines:
         """Read the last line, which has no end."""
         line = self._end()
         if line and self.cut is None:
-            self._take(line)
+            self._use(line)
 
     def _hold(self, part: bytes) -> None:
         if len(self._held) + len(part) > LINE:

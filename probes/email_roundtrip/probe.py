@@ -26,7 +26,7 @@ from probed import (
     within,
 )
 from probed.mail.hold import Holds
-from probed.mail.smtp import Manner, without_people
+from probed.mail.smtp import Dialogue, Manner, Reply, without_people
 from probes.email_roundtrip.canary import canary, family_of
 from probes.email_roundtrip.folders import Folders
 from probes.email_roundtrip.imap import Imap, Refused
@@ -34,6 +34,7 @@ from probes.email_roundtrip.reasons import AllReasons, RoundtripReason
 from probes.email_roundtrip.results import METHODS, read_results
 from probes.email_roundtrip.settings import Delivery, Mailbox, Results
 from probes.smtp.conversation import dialogue_with, opened
+from probes.smtp.envelope import MAIL_CODES, RCPT_CODES
 from probes.smtp.reasons import SmtpReason
 from probes.smtp.settings import Auth, Helo, Limits, Relay, RelayTls, Slow
 from probes.smtp.settings import Mailbox as Address
@@ -225,17 +226,15 @@ checks:
         )
         mail = canary(self.sender.text, self.rcpt.text, token, run.clock.time())
         async with opened(run, dialogue):
-            for name, say in (
-                ("mail", lambda: dialogue.client.mail(self.sender.text)),
-                ("rcpt", lambda: dialogue.client.rcpt(self.rcpt.text)),
-                ("data", lambda: dialogue.client.data(mail)),
-            ):
-                with dialogue.step(name):
-                    reply = await dialogue.reply_to(say)
-                    if reply.code >= 500:
-                        dialogue.fail(RoundtripReason.MAIL_REJECTED, reply)
-                    if reply.code >= 300:
-                        dialogue.fail(RoundtripReason.MAIL_DEFERRED, reply, temporary=True)
+            client = dialogue.client
+            with dialogue.step("mail"):
+                reply = await dialogue.reply_to(lambda: client.mail(self.sender.text))
+                _judge_reply(dialogue, reply, MAIL_CODES)
+            with dialogue.step("rcpt"):
+                reply = await dialogue.reply_to(lambda: client.rcpt(self.rcpt.text))
+                _judge_reply(dialogue, reply, RCPT_CODES)
+            with dialogue.step("data"):
+                _judge_reply(dialogue, await dialogue.send_mail(mail), (250,))
 
     async def _find(self, run: Run, folders: Folders, token: str) -> tuple[str, int]:  # noqa: RET503  # it fails
         """The folder in which it was found, and its UID."""
@@ -293,6 +292,14 @@ async def _starttls(run: Run, imap: Imap) -> None:
         run.fail(RoundtripReason.IMAP_STARTTLS, evidence=_said(run, refused))
     if imap.ahead:
         run.fail(SmtpReason.STARTTLS_INJECTION)
+
+
+def _judge_reply(dialogue: Dialogue, reply: Reply, codes: tuple[int, ...]) -> None:
+    dialogue.expect(reply, *codes)
+    if reply.code >= 500:
+        dialogue.fail(RoundtripReason.MAIL_REJECTED, reply)
+    if reply.code >= 400:
+        dialogue.fail(RoundtripReason.MAIL_DEFERRED, reply, temporary=True)
 
 
 def _judge_results(run: Run, wanted: Results, found: dict[str, str] | None) -> None:

@@ -8,6 +8,8 @@ from probes.smtp.reasons import SmtpReason
 from probes.smtp.settings import Envelope, Expected
 
 STEPS = ("mail", "rcpt", "rset")
+MAIL_CODES, RCPT_CODES = (250,), (250, 251)
+"""Codes that accept a sender and a recipient (RFC 5321 section 4.3.2)."""
 _STORAGE = 3
 """The subject of an enhanced status that is about the mail system (RFC 3463 section 3.4)."""
 _FOUND: dict[Expected, tuple[Outcome, Reasons]] = {
@@ -24,15 +26,18 @@ async def try_envelope(dialogue: Dialogue, envelope: Envelope) -> None:
     client = dialogue.client
     with dialogue.step("mail"):
         reply = await dialogue.reply_to(lambda: client.mail(envelope.sender.text))
+        dialogue.expect(reply, *MAIL_CODES)
         if reply.code >= 400:
             if not _deferred(dialogue, reply):
                 dialogue.fail(SmtpReason.SENDER_REJECTED, reply, domain=envelope.sender.domain)
             return
     with dialogue.step("rcpt"):
         reply = await dialogue.reply_to(lambda: client.rcpt(envelope.rcpt.text))
+        dialogue.expect(reply, *RCPT_CODES)
         _judge(dialogue, reply, envelope)
     with dialogue.step("rset"):
         reply = await dialogue.reply_to(client.rset)
+        dialogue.expect(reply, 250)
         if reply.code != 250:
             dialogue.note(f"RSET was answered by {reply.code}")
 

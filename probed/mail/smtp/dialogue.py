@@ -140,8 +140,7 @@ class Dialogue(Exchange):
                 self.fail_trouble(Trouble.BANNER_REJECTED, reply)
             if reply.code >= 400:
                 self.fail_trouble(Trouble.SERVICE_UNAVAILABLE, reply, temporary=True)
-            if reply.code != 220:
-                self.fail_trouble(Trouble.PROTOCOL, reply)
+            self.expect(reply, 220)
         slow = self._slow.banner
         if slow is not None and took() > slow:
             text = f"The relay took {took():.2f} s to greet, more than {format_duration(slow)}."
@@ -151,11 +150,13 @@ class Dialogue(Exchange):
     async def _ehlo(self, name: str) -> None:
         with self.step(name):
             reply = await self.reply_to(self.client.ehlo)
+            self.expect(reply, 250)
             if reply.code == 250:
                 return
             first = reply
             if reply.code >= 500:
                 reply = await self.reply_to(self.client.helo)
+                self.expect(reply, 250)
             if reply.code != 250:
                 self.fail_trouble(Trouble.EHLO_REJECTED, first)
             self.notice_trouble(Trouble.NO_ESMTP, evidence=self.evidence(first))
@@ -171,6 +172,7 @@ class Dialogue(Exchange):
                     evidence=seen,
                 )
             reply = await self.reply_to(lambda: self.client.execute_command(b"STARTTLS"))
+            self.expect(reply, 220)
             if reply.code != 220:
                 temporary = reply.code < 500
                 self.fail_trouble(Trouble.STARTTLS_REFUSED, reply, temporary=temporary)

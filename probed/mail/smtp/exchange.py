@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NoReturn, Protocol
 
 from aiosmtplib import SMTP
@@ -24,6 +26,7 @@ RESERVE = 0.07
 """The part of the caller's time that is kept back: a dialogue that is cut off cannot say what was
 heard.
 """
+_LINE_END = re.compile(rb"\r\n|\r|\n")
 NO_EVIDENCE: Mapping[str, Any] = {}
 
 
@@ -156,6 +159,21 @@ class Exchange:
             self.fail(self._reasons(Trouble.SERVICE_UNAVAILABLE), reply, temporary=True)
         return reply
 
+    def expect(self, reply: Reply, *codes: int) -> None:
+        """Fail where a reply that is no refusal is none that the command has (RFC 5321, 4.3.2)."""
+        if reply.code < 400 and reply.code not in codes:
+            self.fail_trouble(Trouble.PROTOCOL, reply)
+
+    async def send_mail(self, mail: bytes) -> Reply:
+        """DATA and a mail. Return the reply to the mail, or the refusal of DATA."""
+        reply = await self.reply_to(partial(self.protocol.execute_command, b"DATA"))
+        self.expect(reply, 354)
+        if reply.code >= 400:
+            return reply
+        reply = await self.reply_to(partial(self.protocol.execute_text, as_data(mail)))
+        self.expect(reply, 250)
+        return reply
+
     def _record(self, reply: Reply) -> None:
         self.replies.append((self.phase, reply.code))
         self.recorder.fact("smtp.reply.code", reply.code)
@@ -276,3 +294,12 @@ class Exchange:
             self.notice_trouble(
                 Trouble.SLOW, f"{self.phase} took {took}.", evidence=self.evidence()
             )
+
+
+def as_data(mail: bytes) -> bytes:
+    """Return a mail as DATA sends it: CRLF at line ends, dots stuffed, the last line a dot alone
+    (RFC 5321 section 4.5.2).
+    """
+    lines = _LINE_END.sub(b"\r\n", mail).removesuffix(b"\r\n").split(b"\r\n")
+    stuffed = (b"." + line if line[:1] == b"." else line for line in lines)
+    return b"\r\n".join([*stuffed, b".", b""])

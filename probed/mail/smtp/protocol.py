@@ -96,6 +96,11 @@ class BoundedProtocol(SMTPProtocol):
             self.spoken += [word for word in words if len(word) >= 4]
         self._unsent += data
 
+    async def execute_text(self, text: bytes) -> SMTPResponse:
+        """Send text that is no command, and read the reply to it."""
+        self.write(text)
+        return await self.read_response()
+
     async def read_response(self, timeout: float | None = None) -> SMTPResponse:  # noqa: ARG002
         """The next reply. Raises Broken, OSError, ssl.SSLError or ProbeError; time is limited by
         who calls.

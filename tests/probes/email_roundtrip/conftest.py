@@ -52,7 +52,10 @@ class Post:
     answers: list[bytes] = field(default_factory=list)
     username: str = "canary-name-55ce"
     password: str = "canary-pass-55ce"
-    relay_port: int = 0
+    relay_answers: dict[bytes, bytes] = field(default_factory=dict)
+    """The relay's replies to these commands; `.` is the end of the mail."""
+    taken: list[bytes] = field(default_factory=list)
+    """Mails as they came, without the line that ends them."""
     _next: int = 1000
 
     # --- what there is
@@ -91,19 +94,17 @@ class Post:
         await peer.send(b"220 mx ESMTP\r\n")
         while True:
             line = await peer.read_line()
-            if line.startswith(b"EHLO"):
-                await peer.send(b"250-mx\r\n250 SIZE 1000\r\n")
-            elif line == b"DATA":
-                await peer.send(b"354 go\r\n")
-                mail = await peer.read_until(b"\r\n.\r\n")
-                if "loses" not in self.lies:
-                    self.add(mail.replace(b"\r\n", b"\n"))
-                await peer.send(b"250 2.0.0 taken\r\n")
-            elif line == b"QUIT":
+            answer = self.relay_answers.get(line[:4], b"354 go" if line == b"DATA" else b"250 ok")
+            if line == b"QUIT":
                 await peer.send(b"221 bye\r\n")
                 return
-            else:
-                await peer.send(b"250 ok\r\n")
+            await peer.send(answer + b"\r\n")
+            if answer[:3] == b"354" and line == b"DATA":
+                mail = await peer.read_until(b"\r\n.\r\n")
+                self.taken.append(mail)
+                if "loses" not in self.lies:
+                    self.add(mail.replace(b"\r\n", b"\n"))
+                await peer.send(self.relay_answers.get(b".", b"250 2.0.0 taken") + b"\r\n")
 
     async def imap(self, peer: Peer) -> None:
         await peer.send(b"* OK ready\r\n")
