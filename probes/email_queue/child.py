@@ -21,7 +21,7 @@ from anyio.lowlevel import checkpoint
 from probed import Outcome, ProbeError, Reason
 from probes.email_queue.reasons import QueueReason
 
-CHUNK = 65536
+CHUNK = 16384
 COMPLAINT = 4096
 """Bytes that are kept of its standard error."""
 REMAINS = 1 << 20

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Any
 
 from probed import Outcome, Reason, Run
 from probes.email_queue.child import Ended, run_program
 from probes.email_queue.reasons import QueueReason
 from probes.email_queue.settings import Command, Postqueue
-from probes.email_queue.tally import Tally
+from probes.email_queue.tally import Tally, is_count
 from probes.email_queue.times import epoch_of
 
 LINES = 200_000
@@ -19,7 +20,9 @@ LINE = 1 << 20
 SECONDS = 10.0
 DOCUMENT = 1 << 20
 """Bytes that a command may say."""
-RECIPIENTS = 1000
+RECIPIENTS = 100
+DELAY_REASONS = 200
+"""Delay reasons that are read of a command's document."""
 _UNAVAILABLE, _NOT_ALLOWED = 69, 77
 """sysexits.h, as postfix uses it: EX_UNAVAILABLE and EX_NOPERM."""
 
@@ -145,24 +148,22 @@ async def read_command(run: Run, source: Command, tally: Tally) -> None:
 
 
 def _read_document(run: Run, said: bytes, tally: Tally) -> None:
+    left = DELAY_REASONS
     try:
         document = json.loads(said)
         queues = document.get("queues", [document])
         for queue in queues[:1000]:
             depth, oldest = queue["depth"], queue.get("oldest_age_s")
-            if not _is_count(depth) or not (oldest is None or _is_age(oldest)):
+            if not is_count(depth) or not (oldest is None or _is_age(oldest)):
                 raise ValueError  # noqa: TRY301  # as whatever else is not understood
             tally.lot(str(queue.get("name", "queue")), depth, oldest)
             reasons: Mapping[str, Any] = queue.get("delay_reasons") or {}
-            for text, count in list(reasons.items())[:1000]:
-                if _is_count(count):
+            for text, count in islice(reasons.items(), left):
+                left -= 1
+                if is_count(count):
                     tally.reason(text, count)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         run.unknown(QueueReason.NOT_UNDERSTOOD, evidence={"said": said[:200]})
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 53
 
 
 def _is_age(value: Any) -> bool:

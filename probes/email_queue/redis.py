@@ -6,7 +6,7 @@ import json
 
 from probed import Run
 from probes.email_queue.reasons import QueueReason
-from probes.email_queue.resp import Resp, RespError, Value
+from probes.email_queue.resp import Resp, RespError, Value, not_redis
 from probes.email_queue.settings import Redis, RedisKey
 from probes.email_queue.tally import Tally
 from probes.email_queue.times import epoch_of
@@ -22,10 +22,10 @@ async def read_redis(run: Run, source: Redis, tally: Tally) -> None:
             if source.password is not None:
                 with run.phase("auth"):
                     user = [] if source.username is None else [source.username.text]
-                    await resp.command("AUTH", *user, source.password.get_secret_value())
+                    await resp.done("AUTH", *user, source.password.get_secret_value())
             with run.phase("query"):
                 if source.database:
-                    await resp.command("SELECT", str(source.database))
+                    await resp.done("SELECT", str(source.database))
                 for key in source.keys:
                     await _read(resp, key, tally)
         except RespError as error:
@@ -38,20 +38,21 @@ async def read_redis(run: Run, source: Redis, tally: Tally) -> None:
 async def _read(resp: Resp, key: RedisKey, tally: Tally) -> None:
     since: float | None = None
     if key.type == "list":
-        depth = await resp.command("LLEN", key.key)
+        depth = await resp.count("LLEN", key.key)
         if key.time is not None and depth:
             item = await resp.command("LINDEX", key.key, "-1" if key.oldest == "last" else "0")
+            if not isinstance(item, bytes | None):
+                raise not_redis("The reply to LINDEX is not an item.")
             since = _time_in(item, key.time)
     elif key.type == "zset":
-        depth = await resp.command("ZCARD", key.key)
-        found = await resp.command("ZRANGE", key.key, "0", "0", "WITHSCORES")
-        since = _number(found[1]) if isinstance(found, list) and len(found) == 2 else None
+        depth = await resp.count("ZCARD", key.key)
+        found = await resp.items("ZRANGE", key.key, "0", "0", "WITHSCORES")
+        since = _number(found[1]) if len(found) == 2 else None
     else:
-        depth = await resp.command("XLEN", key.key)
-        found = await resp.command("XRANGE", key.key, "-", "+", "COUNT", "1")
+        depth = await resp.count("XLEN", key.key)
+        found = await resp.items("XRANGE", key.key, "-", "+", "COUNT", "1")
         since = _of_stream(found)
-    if isinstance(depth, int):
-        tally.lot(key.name or key.key, depth, None if since is None else tally.now - since)
+    tally.lot(key.name or key.key, depth, None if since is None else tally.now - since)
 
 
 def _time_in(item: Value, member: str) -> float | None:
@@ -65,9 +66,9 @@ def _number(text: Value) -> float | None:
     return epoch_of(text.decode("ascii", "replace")) if isinstance(text, bytes) else None
 
 
-def _of_stream(found: Value) -> float | None:
+def _of_stream(found: list[Value]) -> float | None:
     """The time that the first entry's id begins with, in milliseconds."""
-    if not isinstance(found, list) or not found or not isinstance(found[0], list) or not found[0]:
+    if not found or not isinstance(found[0], list) or not found[0]:
         return None
     identifier = found[0][0]
     return _number(identifier.split(b"-")[0]) if isinstance(identifier, bytes) else None

@@ -6,6 +6,10 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import isfinite
+
+from probed import Outcome, ProbeError
+from probes.email_queue.reasons import QueueReason
 
 QUEUES = 20
 """Queues that are told apart; what is in others counts as `other`."""
@@ -19,15 +23,28 @@ BOUNDS = (5, 10, 20, 40, 80, 160, 320, 640, 1280)
 """Minutes of age up to which a message counts as of a bucket (those of postfix's qshape)."""
 BUCKETS = (*(f"{bound}m" for bound in BOUNDS), "older")
 
-_ADDRESS = re.compile(r"[^\s<>\"(),:;\[\]]{0,128}@[^\s<>\"(),:;\[\]]{1,256}")
+_ADDRESS = re.compile(r"(?<![^\s<>\"(),:;\[\]@])[^\s<>\"(),:;\[\]@]*+@[^\s<>\"(),:;\[\]]{1,256}")
+"""A mail address, tried at the beginning of a word only: the time is linear."""
 _NUMBER = re.compile(r"(?<![\w.])[0-9A-Fa-f](?:[0-9A-Fa-f:.]*[0-9A-Fa-f])?(?!\w)|\d+")
 """An address of a host, a version, a hexadecimal number; or digits inside of a word."""
 _SPACE = re.compile(r"\s+")
 
 
+def is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 53
+
+
+def count_of(value: object) -> int:
+    """Return what a source gives as a count. Raises ProbeError `queue.not_understood`."""
+    if isinstance(value, int) and is_count(value):
+        return value
+    message = "The source of the queue did not return a count of messages."
+    raise ProbeError(QueueReason.NOT_UNDERSTOOD, message, level=Outcome.FAILED)
+
+
 def class_of(reason: str) -> str:
     """A reason without what differs from message to message: addresses and numbers."""
-    text = _SPACE.sub(" ", reason[:2048]).strip()
+    text = _SPACE.sub(" ", reason[:512]).strip()
     return _NUMBER.sub(_numberless, _ADDRESS.sub("<address>", text))[:_TEXT]
 
 
@@ -88,11 +105,15 @@ class Tally:
         return True
 
     def lot(self, queue: str, depth: int, oldest: float | None) -> None:
-        """Count a queue of which the depth and the oldest message's age are known, no more."""
+        """Count a queue of which the depth and the oldest message's age are known, no more.
+
+        Raises ProbeError `queue.not_understood` where the depth is no count.
+        """
+        depth = count_of(depth)
         waiting = self.queue(queue)
         if waiting is not None:
             waiting.depth += depth
-            if oldest is not None and depth:
+            if oldest is not None and isfinite(oldest) and depth:
                 self._aged(waiting, max(0.0, oldest))
 
     def _aged(self, waiting: Waiting, age: float) -> None:
