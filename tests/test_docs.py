@@ -53,6 +53,7 @@ ROWS = {
         "idle connections, half a request", "heads and bodies, a byte now and then",
         "heads, lines, bodies, chunks and trailers without end", "pipelined requests without end",
         "answers that are not read", "malformed requests, upgrades", "event streams that are not read",
+        "strangers in a rush, or with the last file descriptors",
         "control connections that send nothing, or a byte now and then",
         "state file: bytes flipped anywhere",
         "state file: deleted, replaced, truncated under the daemon",

@@ -18,7 +18,7 @@ from probed.model import Transition
 from probed.registry import RegistryError
 from probed.telemetry import Pipeline
 from probed.telemetry.series import Histogram
-from probed.web import Access, Daemon, Hub, Page, api_app
+from probed.web import Access, Daemon, Hub, Pacer, Page, api_app
 
 
 class Served(Protocol):
@@ -62,11 +62,12 @@ class Pages:
             run=daemon.monitor.now,
             where=" · ".join(filter(None, where)),
         )
-        self._page = Page(self._source, self._access, hub)
+        self._pacer = Pacer()
+        self._page = Page(self._source, self._access, hub, self._pacer)
 
     def app(self) -> ASGIApp:
         """Return the application that serves both."""
-        return api_app(self._source, self._hosts, self._access, self._page.routes)
+        return api_app(self._source, self._hosts, self._access, self._pacer, self._page.routes)
 
     def _daemon_metrics(self) -> Iterator[tuple[str, str, str]]:
         for family in self._daemon.pipeline.board.daemon_metrics.families:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Callable
 from typing import NoReturn
@@ -9,19 +10,20 @@ from typing import NoReturn
 import anyio
 from anyio.lowlevel import checkpoint
 
-BATCH = 8
+BATCH = 16
 """Connections that are accepted before other tasks run."""
 PAUSE = 0.1
-"""Seconds to wait after the kernel refused a connection, usually for want of file descriptors."""
+"""Seconds to wait where a resource has run out, until some of it is free."""
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 async def accept_forever(
     listening: socket.socket,
     handle: Callable[[socket.socket], None],
-    make_room: Callable[[], object],
+    make_room: Callable[[], bool],
 ) -> NoReturn:
     """Pass each accepted, non-blocking socket to `handle`. Where the process has no file descriptor
-    left, call `make_room` and try again.
+    left, call `make_room`, which returns whether it closed a connection, and try again.
     """
     while True:
         for _ in range(BATCH):
@@ -30,10 +32,10 @@ async def accept_forever(
             except BlockingIOError:
                 await anyio.wait_readable(listening)
                 break
-            except OSError:
-                make_room()
-                await anyio.sleep(PAUSE)
-                break
+            except OSError as error:
+                if error.errno in _EXHAUSTED and not make_room():
+                    await anyio.sleep(PAUSE)
+                break  # what was closed is free in the next turn; or else the client has gone
             accepted.setblocking(False)
             handle(accepted)
         await checkpoint()

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from anyio.lowlevel import checkpoint
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -18,8 +17,9 @@ from probed.engine.documents import check_document, history_document
 from probed.engine.history import CheckHistory
 from probed.web.access import Access, Reading
 from probed.web.daemon import Daemon
+from probed.web.pace import Pacer
 
-PIECE = 50
+PIECE = 20
 """Checks whose documents are written at once."""
 _HEADERS = {
     "cache-control": "no-store",
@@ -32,6 +32,7 @@ def api_app(
     daemon: Daemon,
     allowed_hosts: Sequence[str],
     access: Access,
+    pacer: Pacer,
     more: Sequence[Route] = (),
 ) -> Starlette:
     """Return `/api/v1/status`, `/api/v1/checks`, `/api/v1/checks/NAME`, and `more`, for those who may read.
@@ -48,7 +49,7 @@ def api_app(
 
     async def get_checks(_: Request) -> Response:
         return StreamingResponse(
-            _paced(list(daemon.history.checks.values())),
+            pacer.pieces(_all(list(daemon.history.checks.values()))),
             media_type="application/json",
             headers=_HEADERS,
         )
@@ -77,16 +78,13 @@ def api_app(
     )
 
 
-async def _paced(entries: Sequence[CheckHistory]) -> AsyncIterator[bytes]:
-    """Yield the document of all checks in pieces: it is never in memory as a whole, and other tasks run
-    between them.
-    """
+def _all(entries: Sequence[CheckHistory]) -> Iterator[bytes]:
+    """Yield the document of all checks in pieces: it is never in memory as a whole."""
     before = '{"checks":['
     for start in range(0, len(entries), PIECE):
         documents = map(check_document, entries[start : start + PIECE])
         yield (before + ",".join(map(_written, documents))).encode()
         before = ","
-        await checkpoint()
     yield f"{'' if entries else before}]}}".encode()
 
 

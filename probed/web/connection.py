@@ -44,8 +44,11 @@ class Limits:
     stalled: float = 10.0
     """Without reading 48 KiB of an answer, or the rest of it."""
     head_bytes: int = 16 << 10
-    body_bytes: int = 64 << 10
-    pipelined: int = 8
+    headers: int = 100
+    """Headers and trailers of a request: each costs a call, however short it is."""
+    body_bytes: int = 4 << 10
+    """No request needs a body, and each byte of it may be a chunk of its own."""
+    pipelined: int = 2
     """Requests that wait for the answer to an earlier one."""
     tick: float = 0.5
     """Between two looks at the times."""
@@ -59,8 +62,8 @@ class _Part(Enum):
     BODY = 2
 
 
-class _RefusedError(Exception):
-    """Raised in a callback of the parser, to end parsing."""
+class _ExcessError(Exception):
+    """There is too much of something; raised in a callback of the parser, it ends parsing."""
 
 
 class Connections:
@@ -96,15 +99,17 @@ class Connections:
         self._logged = now
         self._unlogged.clear()
 
-    def make_room(self) -> None:
+    def make_room(self) -> bool:
         """Close the connection that is needed least: an idle one before one that receives an answer, and
-        the oldest of these first.
+        the oldest of these first. Return False where there is none.
         """
-        if self._open:
-            victim = min(self._open, key=Connection.rank)
-            self._open.discard(victim)
-            self.count("evicted")
-            victim.transport.abort()
+        if not self._open:
+            return False
+        victim = min(self._open, key=Connection.rank)
+        self._open.discard(victim)
+        self.count("evicted")
+        victim.transport.abort()
+        return True
 
     async def sweep(self) -> None:
         """Close connections whose time is up, until cancelled."""
@@ -127,6 +132,7 @@ class Connection(HttpToolsProtocol):
         self._paused: float | None = None
         self._closing: float | None = None
         self._running: RequestResponseCycle | None = None
+        self._excess = False
 
     def rank(self) -> tuple[int, float]:
         """Return how much the connection is needed; the lowest is closed first."""
@@ -174,10 +180,10 @@ class Connection(HttpToolsProtocol):
             try:
                 self.parser.feed_data(piece)
             except httptools.HttpParserUpgrade:
-                self.cycle.keep_alive = False  # to nothing: the request is answered as it is
-            except httptools.HttpParserError as error:
-                known = isinstance(error.__context__, _RefusedError)
-                self._refuse("too_large" if known else "malformed")
+                if self.cycle is not None:
+                    self.cycle.keep_alive = False  # to nothing: the request is answered as it is
+            except httptools.HttpParserError:
+                self._refuse("too_large" if self._excess else "malformed")
                 return
             limit = self._limits.body_bytes
             if self._part is not _Part.BODY and not self._answering:
@@ -192,15 +198,24 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
         self._enter(_Part.HEAD)
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._bound(len(self.headers), self._limits.headers)
+        super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
-        if len(self.pipeline) >= self._limits.pipelined:
-            raise _RefusedError
+        self._bound(len(self.pipeline), self._limits.pipelined)
         super().on_headers_complete()
         self._enter(_Part.BODY)
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self._enter(_Part.NONE)
+
+    def _bound(self, count: int, limit: int) -> None:
+        """Stop parsing where there are as many as there may be."""
+        if count >= limit:
+            self._excess = True
+            raise _ExcessError
 
     def _enter(self, part: _Part) -> None:
         self._part, self._since, self._size = part, monotonic(), 0

@@ -4,15 +4,16 @@ secret or changes anything.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 
-from anyio.lowlevel import checkpoint
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
+
+from probed.web.pace import Pacer
 
 Scrape = Callable[[str], tuple[str, Iterable[bytes]]]
 """Returns content type and chunks of the answer for an Accept header."""
@@ -22,10 +23,11 @@ Health = Callable[[], str | None]
 
 def telemetry_app(scrape: Scrape, live: Health, ready: Health) -> Starlette:
     """Return `/metrics` in the requested format, `/livez` and `/readyz` as 200 or 503 with a sentence."""
+    pacer = Pacer()
 
     async def metrics(request: Request) -> Response:
         content_type, chunks = scrape(request.headers.get("accept", ""))
-        return StreamingResponse(_paced(chunks), headers={"content-type": content_type})
+        return StreamingResponse(pacer.pieces(chunks), headers={"content-type": content_type})
 
     async def livez(_: Request) -> Response:
         return _told(live())
@@ -45,10 +47,3 @@ def telemetry_app(scrape: Scrape, live: Health, ready: Health) -> Starlette:
 
 def _told(problem: str | None) -> Response:
     return PlainTextResponse(f"{problem or 'ok'}\n", status_code=503 if problem else 200)
-
-
-async def _paced(chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
-    """Yield the chunks, and let other tasks run between them."""
-    for chunk in chunks:
-        yield chunk
-        await checkpoint()

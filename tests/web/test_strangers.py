@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
+import socket
+import threading
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
 import anyio
 import pytest
+from anyio import to_thread
 from anyio.abc import SocketStream
 from anyio.lowlevel import checkpoint
 from starlette.responses import StreamingResponse
 
 from probed.testing import no_leaks
+from probed.testing.watchdog import Watchdog
 from probed.web import Listener, bind, telemetry_app
 from probed.web.connection import Limits
 
@@ -41,9 +45,9 @@ class Served:
     async def connect(self) -> SocketStream:
         return await anyio.connect_tcp("127.0.0.1", self.port)
 
-    async def live(self) -> None:
-        """Raise where `/livez` is not answered within a second."""
-        with anyio.fail_after(1):
+    async def live(self, seconds: float = 1.0) -> None:
+        """Raise where `/livez` is not answered in time."""
+        with anyio.fail_after(seconds):
             async with await self.connect() as stream:
                 await stream.send(GET)
                 assert (await stream.receive()).startswith(b"HTTP/1.1 200 OK")
@@ -296,3 +300,37 @@ async def test_an_answer_ends_with_its_connection_also_where_requests_wait_behin
             assert await stream.receive(10)
         with anyio.fail_after(5):
             await ended.wait()
+
+
+@pytest.mark.parametrize(
+    "first",
+    [b"", GET * 200, b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 40_000, b"\0\n" * 100, GET + b"y" * 200_000,
+     b"GET / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n" + b"1\r\ny\r\n" * 20_000],
+    ids=["nothing", "requests", "head", "junk", "body", "chunks"],
+)  # fmt: skip
+async def test_a_rush_of_strangers_does_not_stop_the_event_loop(first: bytes) -> None:
+    """None of them may delay a check by 100 ms."""
+    async with served() as made:
+        stopped = threading.Event()
+
+        def rush() -> None:
+            open_ones: deque[socket.socket] = deque()
+            for _ in range(1000):
+                sock = socket.create_connection(("127.0.0.1", made.port), 5)
+                open_ones.append(sock)
+                with suppress(OSError):
+                    sock.settimeout(0.2)
+                    sock.sendall(first)
+                if len(open_ones) > 200:
+                    open_ones.popleft().close()
+                if stopped.is_set():
+                    break
+            for sock in open_ones:
+                sock.close()
+
+        async with Watchdog() as watchdog, anyio.create_task_group() as tasks:
+            tasks.start_soon(to_thread.run_sync, rush)
+            for _ in range(5):
+                await made.live(10)  # the strangers are threads of the same process
+            stopped.set()
+        assert watchdog.longest < 0.1

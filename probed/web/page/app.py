@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import anyio
-from anyio.lowlevel import checkpoint
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -15,6 +14,7 @@ from starlette.routing import Route
 from probed.engine.history import CheckHistory
 from probed.web.access import CHALLENGE, Access, is_ours
 from probed.web.daemon import Daemon
+from probed.web.pace import Pacer, joined
 from probed.web.page import details
 from probed.web.page.assets import HEADERS
 from probed.web.page.graphics import FAVICON, badge
@@ -31,11 +31,12 @@ RUN_SECONDS = 120.0
 class Page:
     """The routes of the page. `hub` updates those that are open."""
 
-    def __init__(self, daemon: Daemon, access: Access, hub: Hub) -> None:
+    def __init__(self, daemon: Daemon, access: Access, hub: Hub, pacer: Pacer) -> None:
         self._daemon = daemon
         self._access = access
         self._hub = hub
         self._overview = Overview(daemon.history)
+        self._pacer = pacer
 
     @property
     def routes(self) -> list[Route]:
@@ -64,7 +65,10 @@ class Page:
     ) -> Response:
         parts = document(title, self._daemon.where, body, here=here, events=events)
         return StreamingResponse(
-            _paced(parts), status_code=code, media_type="text/html; charset=utf-8", headers=HEADERS
+            self._pacer.pieces(joined(parts, CHUNK)),
+            status_code=code,
+            media_type="text/html; charset=utf-8",
+            headers=HEADERS,
         )
 
     def _entry(self, request: Request) -> CheckHistory | None:
@@ -181,17 +185,3 @@ async def _favicon(_: Request) -> Response:
     return Response(
         FAVICON, media_type="image/svg+xml", headers={**HEADERS, "cache-control": "max-age=86400"}
     )
-
-
-async def _paced(parts: Iterator[str]) -> AsyncIterator[bytes]:
-    """Yield the parts in pieces, and let other tasks run between them."""
-    piece: list[str] = []
-    size = 0
-    for part in parts:
-        piece.append(part)
-        size += len(part)
-        if size >= CHUNK:
-            yield "".join(piece).encode()
-            piece, size = [], 0
-            await checkpoint()
-    yield "".join(piece).encode()
