@@ -6,7 +6,7 @@ ARGS ?=
 MINUTES ?= 5
 CHECKS ?= 5000
 
-.PHONY: demo test lint format docs bench fuzz soak clean
+.PHONY: demo test lint format docs bench busy fuzz soak lock clean
 
 demo: $(VENV)/demo
 	$(VENV)/bin/probed demo $(foreach name,$(BREAK),--break $(name)) $(ARGS)
@@ -28,11 +28,19 @@ docs: $(VENV)/dev
 bench: $(VENV)/dev
 	$(VENV)/bin/python -m benchmarks $(ARGS)
 
+# The tests that look at the time, beside eight processes that want all of the processor.
+busy: $(VENV)/dev
+	$(VENV)/bin/python -m benchmarks.busy --loops 8 -- $(VENV)/bin/pytest -m timing $(ARGS)
+
 fuzz: $(VENV)/dev
 	$(VENV)/bin/python -m benchmarks.fuzz --minutes $(MINUTES)
 
 soak: $(VENV)/dev
 	$(VENV)/bin/python -m benchmarks.soak --minutes $(MINUTES) --checks $(CHECKS)
+
+# The versions that CI installs: those of this environment, which have passed the tests.
+lock: $(VENV)/dev
+	$(VENV)/bin/python -m pip freeze --exclude-editable > .ci/constraints.txt
 
 format: $(VENV)/dev
 	$(VENV)/bin/ruff check --fix .

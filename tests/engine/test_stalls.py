@@ -11,7 +11,7 @@ import pytest
 from probed.clock import LoopLag, SystemClock
 from probed.engine.stalls import CHECK, Stalls
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.timing]
 
 LONG = 0.5
 """Seconds for which the loop is blocked: long enough for a look at it on a busy machine."""

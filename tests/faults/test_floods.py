@@ -24,7 +24,7 @@ from probes.dns import DnsProbe
 from probes.gateway import GatewayProbe
 from probes.tcp import TcpProbe
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.timing]
 
 TIMEOUT = 1.0
 GRACE = 0.3

@@ -154,6 +154,7 @@ TEXTS = {
 }  # fmt: skip
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("pattern", HARD)
 def test_no_text_holds_it_up(pattern: str) -> None:
     """Ten times what it takes on a quiet machine; `re` would take years for most."""

@@ -190,6 +190,7 @@ def test_any_text_around_a_secret_stays(text: str, secret: str) -> None:
         assert redactor.redact(f"{text}\0{secret}\0{text}").count(MASK) >= 1
 
 
+@pytest.mark.timing
 def test_a_hundred_secrets_cost_a_fraction_of_a_millisecond() -> None:
     """Ten times what it takes on a quiet machine: a text of a peer, none of it seen before."""
     redactor = Redactor([f"secret-{n}/+&'" + "x" * 20 for n in range(100)])
