@@ -49,6 +49,12 @@ ROWS = {
         "hostile strings", "canary secrets", "TAP", "status page",
     ],
     "G": ["start, status line, stop under systemd", "reload applied and refused", "bad configuration under systemd", "a blocked loop under systemd", "exposure of the unit", "credentials", "image, unprivileged, read-only root", "programs left behind by a probe", "manifests, oldest and newest Kubernetes", "a Pod with a sidecar ends", "shards", "an Alertmanager of two is killed", "alerts, one by one", "a page that does not read, too many pages", "three locations: one cut off, one offline, one lost"],
+    "I": [
+        "SMTP before TLS", "SMTP, other offers", "SMTP, other prompts", "SMTP, other codes",
+        "IMAP before TLS", "IMAP, other prompts", "certificates that are not good",
+        "redirects to another origin", "mailboxes that lie about SEARCH, FETCH and UIDVALIDITY",
+        "every command that a kind sends", "programs: timeout, cancel, end, shutdown",
+    ],
     "K": [
         "idle connections, half a request", "heads and bodies, a byte now and then",
         "heads, lines, bodies, chunks and trailers without end", "pipelined requests without end",

@@ -6,9 +6,13 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from probed.manual import reasons, settings
+from probed.manual import credentials, reasons, settings
 
-PAGES: Mapping[str, Callable[[], str]] = {"reasons.md": reasons.page, "settings.md": settings.page}
+PAGES: Mapping[str, Callable[[], str]] = {
+    "credentials.md": credentials.page,
+    "reasons.md": reasons.page,
+    "settings.md": settings.page,
+}
 """Each generated page, and the function that returns its text."""
 
 

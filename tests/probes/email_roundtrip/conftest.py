@@ -52,6 +52,7 @@ class Post:
     answers: list[bytes] = field(default_factory=list)
     username: str = "canary-name-55ce"
     password: str = "canary-pass-55ce"
+    relay_lines: list[bytes] = field(default_factory=list)
     relay_answers: dict[bytes, bytes] = field(default_factory=dict)
     """The relay's replies to these commands; `.` is the end of the mail."""
     taken: list[bytes] = field(default_factory=list)
@@ -94,6 +95,7 @@ class Post:
         await peer.send(b"220 mx ESMTP\r\n")
         while True:
             line = await peer.read_line()
+            self.relay_lines.append(line)
             answer = self.relay_answers.get(line[:4], b"354 go" if line == b"DATA" else b"250 ok")
             if line == b"QUIT":
                 await peer.send(b"221 bye\r\n")

@@ -16,7 +16,7 @@ from probed.text.redact import Redactor
 from probes.email_roundtrip import EmailRoundtripProbe
 
 pytestmark = pytest.mark.anyio
-USER, SECRET = "canary-name-3f60", "canary-pass-3f60"
+USER, SECRET = "canary-name-q3xf", "canary-pass-q3xf"
 GIVEN = {
     "plain": base64.b64encode(f"\0{USER}\0{SECRET}".encode()),
     "xoauth2": base64.b64encode(f"user={USER}\x01auth=Bearer {SECRET}\x01\x01".encode()),
@@ -56,7 +56,7 @@ async def ask(mailbox: Mailbox, mechanism: str) -> Result:
         settings: dict[str, Any] = {"network": Network(), "timeout": 1.0, "memory": {}}
         result = await execute(probe, redactor=Redactor([USER, SECRET]), **settings)
     assert_sound(probe, result)
-    assert "3f60" not in repr(result)
+    assert "q3xf" not in repr(result)
     return result
 
 
