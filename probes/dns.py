@@ -44,7 +44,7 @@ checks:
             run.fact("server.address", self.server.host)
             run.fact("server.port", self.server.port)
             with run.phase("resolve"):
-                addresses = await run.network.resolver.addresses(self.server.host)
+                addresses = await run.network.addresses(self.server.host)
             server = (addresses[0], self.server.port)
         run.fact("dns.question.name", self.query)
         with run.phase("query"):

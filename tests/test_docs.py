@@ -68,6 +68,10 @@ ROWS = {
         "half-written configuration", "a collector's answer is large, endless, malformed",
         "something else answers as the collector", "excerpts of an invalid configuration",
     ],
+    "L": [
+        "a denied address in any setting", "a record, a redirect", "a driver that dials", "SQL: a host, several, an address",
+        "SRV and TXT records of a connection string", "modules that could dial",
+    ],
     "H": [
         "HTTP/1.1: status line, headers, chunks, extensions, trailers, body, noise",
         "HTTP/2: frames of each type", "TLS: records before and in the handshake",

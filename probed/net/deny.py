@@ -12,8 +12,13 @@ DEFAULT = (
     "169.254.0.0/16",  # link-local, and the metadata services of most clouds
     "fe80::/10",
     "fd00:ec2::/32",  # metadata service of AWS over IPv6
-    "100.100.100.200/32",  # of Alibaba Cloud
-    "192.0.0.192/32",  # of Oracle Cloud
+    "fd20:ce::/64",  # of Google Cloud
+    "fd00:42::42/128",  # of Scaleway
+    "fd00:c1::a9fe:a9fe/128",  # of Oracle Cloud
+    "fd00:a9fe:a9fe::1/128",  # of Akamai (Linode)
+    "fd00:100::100:200/128",  # of Alibaba Cloud
+    "100.100.100.200/32",
+    "192.0.0.192/32",  # of Oracle Cloud, its older form
     "168.63.129.16/32",  # of Azure
     "224.0.0.0/4",
     "ff00::/8",

@@ -58,11 +58,28 @@ class Network:
         self.certificates = Certificates()
 
     def vantage(self, name: str, servers: Sequence[Server], *, zone: bool = False) -> Vantage:
-        """Return a view of these name servers for one run, without those on the deny list."""
+        """Return a view of these name servers for one run, without those on the deny list.
+
+        This machine's own resolvers are queried wherever they are: clouds have theirs at the address
+        of the metadata service. A zone's servers are never excused.
+        """
         from probed.net.vantage import Vantage  # noqa: PLC0415  # loads dnspython
 
-        allowed = [server for server in servers if not self.deny.denies(server[0])]
+        excused = () if zone else self.resolver.name_servers()
+        allowed = [each for each in servers if each in excused or not self.deny.denies(each[0])]
         return Vantage(name, allowed, zone=zone)
+
+    async def addresses(self, host: str, family: AddressFamily = "any") -> list[str]:
+        """Return the addresses of a host that may be contacted, at least one. Raises ProbeError `dns.*`
+        or `connect.denied`.
+        """
+        return self._allowed(await self.resolver.addresses(host, family))
+
+    def _allowed(self, addresses: Sequence[str]) -> list[str]:
+        allowed = [address for address in addresses if not self.deny.denies(address)]
+        if not allowed:
+            raise ProbeError(Reason.CONNECT_DENIED, level=Outcome.UNKNOWN)
+        return allowed
 
     async def dial(
         self,
@@ -93,9 +110,7 @@ class Network:
             with recorder.phase("resolve"):
                 addresses = await self.resolver.addresses(host, family)
             with recorder.phase("connect"):
-                allowed = [address for address in addresses if not self.deny.denies(address)]
-                if not allowed:
-                    raise ProbeError(Reason.CONNECT_DENIED, level=Outcome.UNKNOWN)
+                allowed = self._allowed(addresses)
                 recorder.fact("network.peer.address", allowed[0])
                 stream = await _connect_first(allowed, port)
                 recorder.fact("network.peer.address", stream.peer)

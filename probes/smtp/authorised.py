@@ -43,11 +43,11 @@ async def ask_spf(
     results = dict.fromkeys(addresses, str(SpfResult.TEMPERROR))
     with run.phase("spf"), anyio.move_on_after(min(PATIENCE, run.remaining(0.1))):
         # dnspython takes 70 ms, which are not the event loop's.
-        net = await to_thread.run_sync(import_module, "probed.net.vantage")
+        await to_thread.run_sync(import_module, "probed.net.vantage")
         servers = (
             run.network.resolver.name_servers() if server is None else [(server.host, server.port)]
         )
-        lookup = through(net.Vantage("", servers))
+        lookup = through(run.network.vantage("", servers))
         for address in addresses:
             report = await check_host(
                 lookup, address, f"postmaster@{domain}", helo, domain=domain, now=run.clock.time()

@@ -6,6 +6,7 @@ The libraries of databases are loaded by the first run that needs them, in a thr
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -89,9 +90,43 @@ async def _in_sql(source: SqlSource, step: Step, patience: float) -> Processed:
     """In a thread: libraries of databases look at files and block where they like. One that does not
     come back is left alone.
     """
-    query = partial(_query_sql, source, patience)
+    dsn = source.dsn.get_secret_value()
+    if source.library == "psycopg":
+        library = await to_thread.run_sync(_library, source.library)
+        dsn = await _with_addresses(step, library, dsn)
+    query = partial(_query_sql, source, dsn, patience)
     with step.run.phase("query"):
         return await to_thread.run_sync(query, abandon_on_cancel=True, limiter=CONNECTIONS)
+
+
+async def _with_addresses(step: Step, library: ModuleType, dsn: str) -> str:
+    """Return the connection string with the addresses that the library may dial: libpq looks no name up
+    that has a `hostaddr`, and still verifies the certificate for `host`. Raises ProbeError.
+    """
+    try:
+        given = library.conninfo.conninfo_to_dict(dsn)
+    except library.Error as error:
+        raise _unknown(error) from None
+    hosts = str(given.get("host") or os.environ.get("PGHOST", "")).split(",")
+    known = str(given.get("hostaddr") or os.environ.get("PGHOSTADDR", "")).split(",")
+    ports = str(given.get("port") or os.environ.get("PGPORT", "5432")).split(",")
+    if hosts == known == [""]:
+        if "service" in given or "PGSERVICE" in os.environ:
+            raise ProbeError(StripeReason.SYNC_UNKNOWN, "The dsn must name its host.")
+        return dsn  # the unix socket of the library
+    rows: list[tuple[str, str, str]] = []
+    for at in range(max(len(hosts), len(known))):
+        host, address = (part[at] if at < len(part) else "" for part in (hosts, known))
+        port = ports[at] if at < len(ports) else ports[0]
+        if host.startswith(("/", "@")) and not address:
+            rows.append((host, "", port))
+            continue
+        with step.run.phase("resolve"):
+            found = await step.run.network.addresses(address or host or "localhost")
+        rows += [(host, each, port) for each in found]
+    named, addressed, ported = (",".join(column) for column in zip(*rows, strict=True))
+    changed = {"hostaddr": addressed, "port": ported} | ({"host": named} if any(hosts) else {})
+    return str(library.conninfo.make_conninfo(dsn, **changed))
 
 
 def _library(name: str) -> ModuleType:
@@ -99,14 +134,14 @@ def _library(name: str) -> ModuleType:
         return import_module(name)
     except ImportError:
         raise ProbeError(
-            StripeReason.SYNC_UNKNOWN, f"The library {name} is not installed: pip install {name}."
+            StripeReason.SYNC_UNKNOWN,
+            f"The library {name.partition('.')[0]} is not installed: pip install {name.partition('.')[0]}.",
         ) from None
 
 
-def _query_sql(source: SqlSource, timeout: float) -> Processed:
+def _query_sql(source: SqlSource, dsn: str, timeout: float) -> Processed:
     """By PEP 249, in a connection that may only read."""
     module = _library(source.library)
-    dsn = source.dsn.get_secret_value()
     try:
         if source.library == "sqlite3":
             path = f"file:{quote(dsn)}?mode=ro"
@@ -120,7 +155,7 @@ def _query_sql(source: SqlSource, timeout: float) -> Processed:
             last = _time(_single(connection, source.last_event))
             active = None if source.active is None else _count(_single(connection, source.active))
             return Processed(last, active)
-    except module.Error as error:
+    except (module.Error, ValueError, ArithmeticError) as error:  # also of values it cannot read
         raise _unknown(error) from None
 
 
@@ -146,7 +181,7 @@ def _time(value: Any) -> float | None:
     if isinstance(value, str):
         try:
             value = float(value) if value.isdecimal() else datetime.fromisoformat(value[:64])
-        except ValueError:
+        except (ValueError, OverflowError):
             value = "not a time"
     if isinstance(value, date):
         moment = (
@@ -154,20 +189,25 @@ def _time(value: Any) -> float | None:
         )
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         return moment.timestamp()
-    if (
-        isinstance(value, int | float | Decimal)
-        and not isinstance(value, bool)
-        and 0 <= value < 1e15
-    ):
-        return float(value) / 1000 if value > MILLISECONDS else float(value)
+    number = _number(value, 1e15)
+    if number is not None:
+        return number / 1000 if number > MILLISECONDS else number
     raise ProbeError(StripeReason.SYNC_UNKNOWN, "What the application says is no time.")
 
 
 def _count(value: Any) -> float:
-    if (
-        isinstance(value, int | float | Decimal)
-        and not isinstance(value, bool)
-        and 0 <= value < 1e12
-    ):
-        return float(value)
-    raise ProbeError(StripeReason.SYNC_UNKNOWN, "What the application says is no count.")
+    number = _number(value, 1e12)
+    if number is None:
+        raise ProbeError(StripeReason.SYNC_UNKNOWN, "What the application says is no count.")
+    return number
+
+
+def _number(value: Any, most: float) -> float | None:
+    """Return the value if it is a number from 0 to below `most`. A Decimal that is NaN is not even
+    comparable.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        return None
+    if isinstance(value, Decimal) and not value.is_finite():
+        return None
+    return float(value) if 0 <= value < most else None

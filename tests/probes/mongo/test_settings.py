@@ -197,3 +197,70 @@ def test_nobody_loads_the_driver_who_has_no_such_check() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["[]"]
+
+
+@pytest.mark.parametrize(
+    ("name", "host", "allowed"),
+    [
+        ("corp.test", "db.corp.test", True),
+        ("corp.test", "a.b.corp.test", True),
+        ("corp.test", "DB.CORP.test", True),
+        ("corp.test", "corp.test", False),
+        ("corp.test", "db.attacker.test", False),
+        ("corp.test", "evilcorp.test", False),
+        ("corp.test", "test", False),
+        ("internal", "db.internal", True),
+        ("internal", "internal", False),
+        ("internal", "db.other", False),
+        ("internal", "dbinternal", False),
+        ("c.corp.test", "db.corp.test", True),
+        ("c.corp.test", "c.corp.test", True),
+        ("c.corp.test", "corp.test", False),
+        ("c.corp.test", "db.notcorp.test", False),
+        ("c.corp.test", "db.corp.test.attacker.test", False),
+        ("a.b.c.corp.test", "db.b.c.corp.test", True),
+        ("a.b.c.corp.test", "db.c.corp.test", False),
+    ],
+)
+@pytest.mark.anyio
+async def test_where_an_srv_record_may_lead(name: str, host: str, allowed: bool) -> None:
+    """Drivers' specification "Initial DNS Seedlist Discovery", and DRIVERS-2922 for short names."""
+    zone = {
+        (f"_mongodb._tcp.{name}", "SRV"): [f"0 0 1 {host}."], (host.lower(), "A"): ["127.0.0.1"],
+        ("other.example", "A"): ["127.0.0.1"],
+    }  # fmt: skip
+    async with dns_server(zone) as server:
+        resolver = Resolver([server.server], hosts=None)
+        probe = MongoProbe(uri=f"mongodb+srv://u:{CANARY}@{name}/?tls=false")
+        result = await execute(probe, network=Network(resolver), timeout=2.0)
+    assert result.worst is not None
+    assert result.worst.reason == ("connect.refused" if allowed else "dns.mismatch")
+    assert CANARY not in repr(result)
+
+
+@pytest.mark.parametrize(
+    ("texts", "refused"),
+    [
+        (['"authSource=shop"'], False),
+        (['"authSource=shop&replicaSet=rs0"'], False),
+        (['"authSource=" "shop"'], False),
+        ([], False),
+        (['"authSource=shop"', '"replicaSet=rs0"'], True),
+        (['"tls=false"'], True),
+        (['"authMechanism=PLAIN"'], True),
+        (['"authSource=shop&directConnection=true"'], True),
+        (['"' + "x" * 250 + '" ' + " ".join(['"' + "y" * 250 + '"'] * 5)], True),
+    ],
+)
+@pytest.mark.anyio
+async def test_what_a_txt_record_may_set(texts: list[str], refused: bool) -> None:
+    zone = {
+        ("_mongodb._tcp.c.corp.test", "SRV"): ["0 0 1 db.corp.test."],
+        ("db.corp.test", "A"): ["127.0.0.1"], ("c.corp.test", "TXT"): texts,
+    }  # fmt: skip
+    async with dns_server(zone) as server:
+        resolver = Resolver([server.server], hosts=None)
+        probe = MongoProbe(uri=f"mongodb+srv://u:{CANARY}@c.corp.test/")
+        result = await execute(probe, network=Network(resolver), timeout=2.0)
+    assert result.worst is not None
+    assert result.worst.reason == ("dns.mismatch" if refused else "connect.refused")

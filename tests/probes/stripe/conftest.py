@@ -42,13 +42,14 @@ def asked(fake: FakeStripe) -> Asked:
         timeout: float = 2.0,
         redactor: Redactor | None = None,
         patience: float = 0.5,
+        network: Network | None = None,
         **settings: Any,
     ) -> Result:
         chosen = OFF | dict.fromkeys(steps, "1m")
         given = {"mode": "test", "key": KEY, "api_base": fake.base, "steps": chosen} | settings
         async with no_leaks(patience=patience):
             return await execute(
-                StripeProbe(**given), network=Network(), timeout=timeout, memory=memory, clock=clock,
+                StripeProbe(**given), network=network or Network(), timeout=timeout, memory=memory, clock=clock,
                 redactor=redactor,
             )  # fmt: skip
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from probed.model import Outcome
+from probed.net import DenyList, Network, Resolver
 from probed.testing import CANARY, FakeStripe
 from tests.programs import free_port, wait_until
 
@@ -137,3 +138,42 @@ async def test_a_query_that_takes_too_long_ends_there_too(
     assert time.monotonic() - start < 5
     sleeping = "select count(*) from pg_stat_activity where query like 'select max%%pg_sleep%%' and state = 'active'"
     wait_until(lambda: books.execute(sleeping).fetchone() == (0,), "the query to end")
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity"])
+@pytest.mark.parametrize("kind", ["numeric", "float8"])
+async def test_a_number_that_is_none_has_a_reason(
+    asked: Any, found: Any, server: str, books: Any, value: str, kind: str
+) -> None:
+    for name in ("last_event", "active"):
+        more = {name: f"select '{value}'::{kind}"}
+        result = await asked("drift", drift=settings(server, **more))
+        assert found(result) == [("unknown", "stripe.sync_unknown")]
+
+
+async def test_a_time_past_all_calendars_has_a_reason(
+    asked: Any, found: Any, server: str, books: Any
+) -> None:
+    for value in ("'infinity'::timestamptz", "'294000-01-01'::timestamptz", "'\\xff'::bytea"):
+        result = await asked("drift", drift=settings(server, last_event=f"select {value}"))
+        assert found(result) == [("unknown", "stripe.sync_unknown")]
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "host=127.0.0.1", "host=127.1", "host=2130706433", "host=localhost", "hostaddr=127.0.0.1",
+        "host=db.invalid hostaddr=127.0.0.1", "host=127.0.0.1,127.0.0.1",
+        "host=::ffff:127.0.0.1",
+    ],
+)  # fmt: skip
+async def test_nothing_is_dialed_past_the_deny_list(
+    asked: Any, found: Any, server: str, where: str
+) -> None:
+    port = server.partition("port=")[2].partition(" ")[0]
+    dsn = f"{where} port={port} user=shop dbname=postgres password={CANARY}"
+    denying = Network(Resolver(hosts=None), DenyList(["127.0.0.0/8", "::1/128"]))
+    result = await asked("drift", drift=settings(server, dsn=dsn), network=denying)
+    assert found(result) == [("unknown", "stripe.sync_unknown")]
+    assert result.findings[0].evidence["reason"] == "connect.denied"
+    assert "drift/app/query" not in {phase.name for phase in result.phases}
