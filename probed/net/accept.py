@@ -10,7 +10,7 @@ from typing import NoReturn
 import anyio
 from anyio.lowlevel import checkpoint
 
-BATCH = 16
+BATCH = 8
 """Connections that are accepted before other tasks run."""
 PAUSE = 0.1
 """Seconds to wait where a resource has run out, until some of it is free."""

@@ -6,12 +6,14 @@ idle strangers hold their connections, and `h11_max_incomplete_event_size` is fo
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from http import HTTPStatus
+from itertools import islice
 from math import inf
 from time import monotonic
 from typing import Any
@@ -22,8 +24,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 log = logging.getLogger("probed.web")
 
-PIECE = 4096
-"""Bytes that are parsed before they are counted."""
+PIECE, PIECES = 4096, 32
+"""Bytes that are parsed before they are counted, and such pieces that are parsed in one turn of the event
+loop, of all connections: a rush of requests delays nothing else.
+"""
 LOG_INTERVAL = 60.0
 """Seconds between two log lines about refused connections."""
 REASONS = ("evicted", "malformed", "stalled", "timeout", "too_large")
@@ -74,6 +78,7 @@ class Connections:
         self._name = name
         self._refused = refused
         self._open: set[Connection] = set()
+        self._unparsed: dict[Connection, None] = {}
         self._unlogged: Counter[str] = Counter()
         self._logged = -inf
 
@@ -85,6 +90,22 @@ class Connections:
 
     def discard(self, connection: Connection) -> None:
         self._open.discard(connection)
+        self._unparsed.pop(connection, None)
+
+    def enqueue(self, connection: Connection) -> None:
+        """Have the connection parse what it has received, as soon as it is its turn."""
+        if not self._unparsed:
+            connection.loop.call_soon(self._parse, connection.loop)
+        self._unparsed[connection] = None
+
+    def _parse(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Parse a piece of each of some connections; the others have the next turn of the event loop."""
+        for connection in list(islice(self._unparsed, PIECES)):
+            del self._unparsed[connection]
+            if connection.parse():
+                self._unparsed[connection] = None  # behind the others
+        if self._unparsed:
+            loop.call_soon(self._parse, loop)
 
     def count(self, reason: str) -> None:
         """Count a connection that was closed for this reason, and log it: one line a minute at most."""
@@ -133,6 +154,8 @@ class Connection(HttpToolsProtocol):
         self._closing: float | None = None
         self._running: RequestResponseCycle | None = None
         self._excess = False
+        self._unparsed = bytearray()
+        self._overflowed = False
 
     def rank(self) -> tuple[int, float]:
         """Return how much the connection is needed; the lowest is closed first."""
@@ -172,25 +195,33 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
-        for start in range(0, len(data), PIECE):
-            if self.transport.is_closing():
-                return
-            piece = data[start : start + PIECE]
-            self._size += len(piece)
-            try:
-                self.parser.feed_data(piece)
-            except httptools.HttpParserUpgrade:
-                if self.cycle is not None:
-                    self.cycle.keep_alive = False  # to nothing: the request is answered as it is
-            except httptools.HttpParserError:
-                self._refuse("too_large" if self._excess else "malformed")
-                return
-            limit = self._limits.body_bytes
-            if self._part is not _Part.BODY and not self._answering:
-                limit = self._limits.head_bytes
-            if self._size > limit:
-                self._refuse("too_large")
-                return
+        room = self._limits.head_bytes + self._limits.body_bytes + PIECE - len(self._unparsed)
+        self._unparsed += data[:room]
+        self._overflowed |= len(data) > room
+        self._connections.enqueue(self)
+
+    def parse(self) -> bool:
+        """Parse a piece of what has arrived. Return whether there is more of it."""
+        if self.transport.is_closing():
+            return False
+        piece = bytes(self._unparsed[:PIECE])
+        del self._unparsed[:PIECE]
+        self._size += len(piece)
+        try:
+            self.parser.feed_data(piece)
+        except httptools.HttpParserUpgrade:
+            if self.cycle is not None:
+                self.cycle.keep_alive = False  # to nothing: the request is answered as it is
+        except httptools.HttpParserError:
+            self._refuse("too_large" if self._excess else "malformed")
+            return False
+        limit = self._limits.body_bytes
+        if self._part is not _Part.BODY and not self._answering:
+            limit = self._limits.head_bytes
+        if self._size > limit or (self._overflowed and not self._unparsed):
+            self._refuse("too_large")
+            return False
+        return bool(self._unparsed)
 
     # Called by the parser.
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import socket
 import threading
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any
@@ -302,12 +303,32 @@ async def test_an_answer_ends_with_its_connection_also_where_requests_wait_behin
             await ended.wait()
 
 
+@pytest.fixture
+def frozen() -> Iterator[None]:
+    """No search for garbage in the heap of the whole suite: at its start, the daemon freezes its own."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+async def answered(made: Served) -> None:
+    """Try until `/livez` is answered: among so many, a connection may be the oldest idle one at once."""
+    with anyio.fail_after(10):
+        done = False
+        while not done:
+            with suppress(*GONE):
+                await made.live(10)
+                done = True
+
+
 @pytest.mark.parametrize(
     "first",
     [b"", GET * 200, b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 40_000, b"\0\n" * 100, GET + b"y" * 200_000,
      b"GET / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n" + b"1\r\ny\r\n" * 20_000],
     ids=["nothing", "requests", "head", "junk", "body", "chunks"],
 )  # fmt: skip
+@pytest.mark.usefixtures("frozen")
 async def test_a_rush_of_strangers_does_not_stop_the_event_loop(first: bytes) -> None:
     """None of them may delay a check by 100 ms."""
     async with served() as made:
@@ -331,6 +352,6 @@ async def test_a_rush_of_strangers_does_not_stop_the_event_loop(first: bytes) ->
         async with Watchdog() as watchdog, anyio.create_task_group() as tasks:
             tasks.start_soon(to_thread.run_sync, rush)
             for _ in range(5):
-                await made.live(10)  # the strangers are threads of the same process
+                await answered(made)
             stopped.set()
         assert watchdog.longest < 0.1
