@@ -77,6 +77,9 @@ CREDENTIALS = (
         f"{_TLS} where the URI asks for it; else the connection",
     ),
     Credential(
+        "mongo", "PLAIN", "user name and password", f"{_TLS}; refused without",
+    ),
+    Credential(
         "mongo", "MONGODB-X509", "our certificate; its key is never sent", _TLS,
     ),
     *_relay("smtp"),
@@ -89,8 +92,10 @@ CREDENTIALS = (
         f"{_TLS} for `https`; in the clear for `http`. To that `url` only: redirects are not followed",
     ),
     Credential(
-        "stripe", "drift: MongoDB and SQL", "as the driver logs in: SCRAM with both servers",
-        "what the connection string asks for",
+        "stripe", "drift: MongoDB", "as `mongo`", "as `mongo`",
+    ),
+    Credential(
+        "stripe", "drift: SQL", "as the library logs in", "what the connection string asks for",
     ),
     Credential(
         "stripe", "webhook secret", "a signature (HMAC-SHA-256), never the secret",

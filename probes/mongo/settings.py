@@ -8,7 +8,7 @@ from typing import Annotated, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from probed import CertificateAge, Duration, Probe, Thresholds, Tls
-from probes.mongo.uri import PORT, MongoUri, node_of, parse
+from probes.mongo.uri import PORT, MongoUri, node_of, parse, shows_password
 
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -136,7 +136,8 @@ class MongoSettings(Probe):
         by_certificate = uri.options.get("authMechanism") == "MONGODB-X509"
         if named and not by_certificate and self.password is None and not uri.password:
             raise ValueError("the user's password is missing")
-        _ = self.encryption
+        if shows_password(uri, self.encryption):
+            raise ValueError("authMechanism=PLAIN without TLS would show the password: set tls")
         return self
 
     @cached_property

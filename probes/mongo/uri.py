@@ -131,6 +131,11 @@ def _options(query: str) -> dict[str, str]:
     return found
 
 
+def shows_password(uri: MongoUri, tls: Tls | None) -> bool:
+    """Whether the login would send the password itself over a connection without TLS."""
+    return uri.options.get("authMechanism") == "PLAIN" and tls is None
+
+
 def _value(name: str, value: str) -> str:
     if name == "authMechanism" and value not in MECHANISMS:
         _refuse(f"authMechanism must be one of {', '.join(MECHANISMS)}")

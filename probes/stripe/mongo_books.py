@@ -11,7 +11,7 @@ from probes.mongo.greeting import greet
 from probes.mongo.queries import count_documents, value_at_end
 from probes.mongo.reading import Document
 from probes.mongo.seeds import Plan, plan
-from probes.mongo.uri import parse
+from probes.mongo.uri import parse, shows_password
 from probes.stripe.drift_settings import MongoSource
 from probes.stripe.reasons import StripeReason
 
@@ -31,6 +31,10 @@ async def read(source: MongoSource, run: Run) -> tuple[object, int | None]:
     except (PydanticCustomError, ValidationError) as error:
         text = error.message() if isinstance(error, PydanticCustomError) else "its TLS files"
         raise ProbeError(StripeReason.SYNC_UNKNOWN, f"The uri cannot be used: {text}.") from None
+    if shows_password(uri, tls):
+        raise ProbeError(
+            StripeReason.SYNC_UNKNOWN, "authMechanism=PLAIN without TLS would show the password."
+        )
     planned = await plan(run, uri, tls)
     node, peer = await _reachable(run, planned)
     client = Client(run, node, peer, planned.login, planned.tls)

@@ -31,6 +31,7 @@ from probes.email_queue import EmailQueueProbe
 from probes.email_roundtrip import EmailRoundtripProbe
 from probes.gateway import GatewayProbe
 from probes.mongo import MongoProbe
+from probes.mongo.uri import MECHANISMS as MONGO_MECHANISMS
 from probes.smtp import SmtpProbe
 from probes.smtp.settings import Auth
 from probes.stripe import StripeProbe
@@ -366,6 +367,35 @@ async def test_mongo_is_never_given_the_password(tls: bool, authority: Authority
         return MongoProbe(uri=uri)
 
     assert SECRET.encode() not in await given(talk, make)
+
+
+def test_every_mechanism_of_mongo_is_in_the_table() -> None:
+    named = {c.name for c in CREDENTIALS if c.kind == "mongo"}
+    assert {m.partition("-SHA-")[0] for m in MONGO_MECHANISMS} == named
+
+
+def test_mongo_does_not_show_the_password_in_the_clear() -> None:
+    uri = f"mongodb://{USER}:{SECRET}@db.example.com/?authMechanism=PLAIN&authSource=$external"
+    with pytest.raises(ValueError, match="would show the password") as caught:
+        MongoProbe(uri=uri)
+    assert SECRET not in str(caught.value)
+    MongoProbe(uri=f"{uri}&tls=true")
+    MongoProbe(uri=uri, tls={})
+
+
+async def test_drift_does_not_show_the_password_in_the_clear() -> None:
+    async def talk(peer: Peer) -> None:
+        await peer.read_line()
+
+    async with serve(talk) as server, FakeStripe() as api:
+        uri = (
+            f"mongodb://{USER}:{SECRET}@{server.address}/?authMechanism=PLAIN&authSource=$external"
+        )
+        drift = {"mongo": {"uri": uri, "database": "a", "collection": "b"}}
+        probe = StripeProbe(mode="test", key=api.key, api_base=api.base, drift=drift)
+        result = await execute(probe, network=Network(), timeout=2.0, memory={})
+        assert "would show the password" in " ".join(f.message for f in result.findings)
+        assert server.connections == 0
 
 
 # --- what is sent at all
