@@ -13,6 +13,7 @@ from benchmarks.figures import Figure, document, machine, table
 from benchmarks.mail import mail
 from benchmarks.mongo import mongo
 from benchmarks.page import page
+from benchmarks.patterns import patterns
 from benchmarks.probes import paced, saturation
 from benchmarks.processes import OTHER, MissingError
 from benchmarks.scale import scale
@@ -29,6 +30,7 @@ ALL = {
     "mongo": mongo,
     "stripe": stripe,
     "page": page,
+    "patterns": patterns,
 }
 
 

@@ -19,16 +19,19 @@ from probed.net import Stream
 from probed.reasons import ProbeError, Reason
 from probed.record import Recorder
 
+_BEGIN = b"HTTP/"
+
 
 class _Parser:
     """The callbacks of llhttp for one response. Nothing is stored past the limits."""
 
-    __slots__ = ("complete", "fed", "framed", "head_done", "informational", "limit", "llhttp", "parts",
+    __slots__ = ("begin", "complete", "fed", "framed", "head_done", "informational", "limit", "llhttp", "parts",
                  "response", "too_many_headers")  # fmt: skip
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.fed = 0
+        self.begin = b""
         self.llhttp = httptools.HttpResponseParser(self)
         self.response = Response()
         self.parts: list[bytes] = []
@@ -78,7 +81,13 @@ class _Parser:
             self.complete = True
 
     def feed(self, data: bytes) -> None:
+        """Parse what comes next. Raises ProbeError."""
         self.fed += len(data)
+        if len(self.begin) < len(_BEGIN):
+            # llhttp takes RTSP and ICE for HTTP.
+            self.begin = (self.begin + data).lstrip(b"\r\n")[: len(_BEGIN)]
+            if not _BEGIN.startswith(self.begin):
+                raise ProbeError(Reason.HTTP_PROTOCOL)
         try:
             self.llhttp.feed_data(data)
         except httptools.HttpParserUpgrade:

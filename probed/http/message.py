@@ -150,4 +150,7 @@ def decode(response: Response, body: bytes, limit: int) -> None:
     except zlib.error:
         response.undecoded = encoding
         return
-    response.truncated = response.truncated or bool(inflater.unconsumed_tail)
+    if inflater.unconsumed_tail:
+        response.truncated = True
+    elif not inflater.eof and not response.truncated:
+        response.undecoded, response.body = encoding, b""  # cut off: who knows what it was to say

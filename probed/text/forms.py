@@ -15,8 +15,17 @@ SHORTEST = 4
 SHORTEST_INNER = 8
 """Shorter pieces of base64 stand in too much that is no secret."""
 _CREDENTIALS = re.compile(r"\s*(basic|bearer|token|apikey)\s+(\S+)\s*\Z", re.IGNORECASE)
+_RUN = re.compile(r"[A-Za-z0-9]+")
 _GO = {"&": "\\u0026", "<": "\\u003c", ">": "\\u003e"}
 """Escapes of Go's encoding/json, which is careful about HTML."""
+
+
+def core_of(secret: str) -> bytes:
+    """Return the longest run of letters and digits, in lower case: no escape changes it, so that most
+    forms hold it. A NUL where there is no run worth searching for.
+    """
+    longest = max(_RUN.findall(secret), key=len, default="")
+    return longest.lower().encode() if len(longest) >= SHORTEST else b"\0"
 
 
 def forms_of(secret: str) -> set[bytes]:

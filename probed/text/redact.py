@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from probed.text.forms import forms_of
+from probed.text.forms import core_of, forms_of
 
 __all__ = ["MASK", "Redactor", "SecretStr", "redact_url", "sanitize"]
 
@@ -87,7 +87,7 @@ class Redactor:
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._secrets: set[str] = set()
         self._former: set[str] = set()
-        self._forms: tuple[bytes, ...] = ()
+        self._needles: tuple[tuple[bytes, tuple[bytes, ...]], ...] = ()
         self._cleaned: dict[str, str] = {}
         self.learn(secrets)
 
@@ -98,8 +98,12 @@ class Redactor:
         """Add secrets."""
         self._secrets.update(secrets)
         self._cleaned.clear()
-        forms = {form for secret in self._secrets for form in forms_of(secret)}
-        self._forms = tuple(sorted(forms))
+        needles: dict[bytes, set[bytes]] = {}
+        for secret in self._secrets:
+            core = core_of(secret)
+            for form in forms_of(secret):
+                needles.setdefault(core if core in form else form, set()).add(form)
+        self._needles = tuple((needle, tuple(sorted(forms))) for needle, forms in needles.items())
 
     def succeed(self, new: Redactor) -> None:
         """Adopt the secrets of a new redactor, and keep the previous ones: runs with them may still go on."""
@@ -110,7 +114,7 @@ class Redactor:
 
     def redact(self, text: str) -> str:
         """Return the text with a mask in the place of each secret."""
-        if self._forms:
+        if self._needles:
             text = self._without_known(text)
         for pattern in _PATTERNS:
             text = pattern.sub(_mask, text)
@@ -120,7 +124,13 @@ class Redactor:
         # In bytes: lower case has the same length there, and search is fast.
         raw = text.encode("utf-8", "surrogatepass")
         lower = raw.lower()
-        spans = [span for form in self._forms if form in lower for span in _places(form, lower)]
+        spans = [
+            span
+            for needle, forms in self._needles
+            if needle in lower
+            for form in forms
+            for span in _places(form, lower)
+        ]
         if not spans:
             return text
         parts: list[bytes] = []

@@ -65,6 +65,9 @@ _TELLING = (
 """Headers that help to find out who answered, and why so."""
 
 
+_BROKEN = "the body begins as JSON, and is not valid JSON: it may be cut off"
+
+
 class GatewayProbe(Probe):
     """GET a gateway's health endpoint, and the upstreams behind it, so that the cause is named."""
 
@@ -229,9 +232,13 @@ checks:
     def _read(
         self, run: Run, answer: Response, body: Body, *, expected: bool
     ) -> HealthDocument | None:
-        """The body as a health document; a finding where it is not of the shape that is set."""
+        """The body as a health document; a finding where it is not of the shape that is set, or of one
+        that it begins with.
+        """
         kind = answer.header("content-type") or ""
         try:
+            if body.is_broken and self.health.map is None and self.health.format == "auto":
+                raise NotThisFormat(_BROKEN)  # noqa: TRY301  # one finding for both
             return read(kind, body, format=self.health.format, map=self.health.map)
         except NotThisFormat as why:
             if expected:

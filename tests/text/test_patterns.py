@@ -65,8 +65,8 @@ _TEXTS = st.text(st.sampled_from("abcAB_ 1é\n."), max_size=8)
 def test_it_matches_where_re_does(pattern: str, text: str) -> None:
     # `re` says until Python 3.14 that \B does not hold in an empty text; RE2 looks for it between bytes.
     assume(r"\B" not in pattern or (text and text.isascii()))
-    # What both `$` and the end of the text are to hold for cannot be seen in one search.
-    assume(not ("$" in pattern and (r"\z" in pattern or r"\A" in pattern)))
+    # A line end that ends the text is not seen by what stands after a `$`.
+    assume("$" not in pattern[:-1] or not text.endswith("\n"))
     spoken = pattern.replace(r"\z", r"\Z").replace(r"\x{e9}", "é")
     try:
         wanted = re.search(spoken, text, re.ASCII) is not None
@@ -177,7 +177,7 @@ def test_the_mail_banner_that_froze_a_process() -> None:
 
 
 def test_only_so_much_is_searched_unless_the_pattern_is_plain_text() -> None:
-    assert Pattern("e+nd").limit == TEXT_LIMIT > Pattern("e+n{400}d").limit >= 4096
+    assert Pattern("e+nd").limit == TEXT_LIMIT > Pattern("e+n{400}d").limit >= 3072
     late = "x" * TEXT_LIMIT + "end"
     for pattern, matched, covered in (
         ("end", True, True),

@@ -20,6 +20,8 @@ from probes.gateway.health.model import (
 )
 
 _GAP = re.compile(r"(?<=\w)[-\s]+(?=\w)")
+_BEGIN = r"\{\s*(?:\"|\}|\Z)|\[\s*(?:[\[{\"\]\d]|\Z)"
+"""A JSON object or array begins so, and text such as `[+]ping ok` does not."""
 _PERCENT = r"\d{1,12}(?:\.\d{1,12})?%\Z"
 # An integer of thousands of digits is an error to `int`, and an infinity to `float`.
 _DECODER = json.JSONDecoder(parse_int=float)
@@ -31,10 +33,13 @@ _FREE, _ALLOWED = "availableConcurrentCalls", "maxAllowedConcurrentCalls"
 
 
 class Body(NamedTuple):
-    """A body's JSON value; its text, where it is no JSON. Numbers are floats."""
+    """A body's JSON value; its text, where it is no JSON. Numbers are floats. `is_broken` says that it
+    begins as JSON does, and is none.
+    """
 
     value: Any
     is_json: bool
+    is_broken: bool = False
 
 
 def load(body: bytes) -> Body:
@@ -43,7 +48,7 @@ def load(body: bytes) -> Body:
     try:
         return Body(_DECODER.decode(text), is_json=True)
     except (ValueError, RecursionError):
-        return Body(text, is_json=False)
+        return Body(text, is_json=False, is_broken=re.match(_BEGIN, text) is not None)
 
 
 def text_of(value: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from probed.net import Network
 from probed.registry import Registry
 from probed.testing.certificates import Authority
 from probed.testing.leaks import no_leaks
+from probed.testing.peer import Peer
 from probed.testing.servers import serve
 from probed.testing.webserver import Answer, HttpServer, http_server
 from probes.gateway import GatewayProbe
@@ -350,3 +352,55 @@ def test_the_statuses_are_shown_as_they_are_written(setting: str, shown: list[st
     again = show(config)
     assert yaml.safe_load(again)["checks"][0]["status"] == shown
     assert loads(again, Registry(), environ={}).checks == config.checks
+
+
+DOWN = json.dumps({"status": "DOWN", "components": {"db": {"status": "DOWN"}}})
+
+
+@pytest.mark.parametrize(
+    "text", [DOWN[:30], DOWN[:-1], "{", '{"a": 1} x', "[1, 2", '[{"a": 1}', '{"status']
+)
+@pytest.mark.parametrize("kind", ["application/json", "text/plain"])
+async def test_half_a_document_is_not_ok(text: str, kind: str) -> None:
+    result = await answered(Answer(headers={"Content-Type": kind}, body=text))
+    assert found(result) == [("failed", "http.not_json")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "ok",
+        "[+]ping ok\nhealthz check passed\n",
+        "[INFO] well",
+        "{{ template }}",
+        "{x}",
+        "null",
+        "{}",
+        "[]",
+    ],
+)
+async def test_other_text_is_no_half_document(text: str) -> None:
+    result = await answered(Answer(headers={"Content-Type": "application/json"}, body=text))
+    assert result.outcome is Outcome.OK, result.findings
+
+
+@pytest.mark.parametrize("cut", [12, 30, -9, -4, -1])
+async def test_a_compressed_body_that_is_cut_off_is_not_ok(cut: int) -> None:
+    whole = gzip.compress(DOWN.encode() * 3)
+    answer = Answer(headers={"Content-Encoding": "gzip"}, body=whole[:cut])
+    assert found(await answered(answer)) == [("degraded", "http.encoding")]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["RTSP/1.0 200 OK", "ICE/1.0 200 OK", "HTCPCP/1.0 200 OK", "SIP/2.0 200 OK", "http/1.1 200 OK"],
+)
+async def test_other_protocols_that_look_alike_are_not_ok(line: str) -> None:
+    async def talk(peer: Peer) -> None:
+        await peer.receive()
+        await peer.send(f"{line}\r\nContent-Length: 2\r\n\r\nok".encode())
+
+    async with serve(talk) as server:
+        result = await ask(f"http://{server.address}/")
+    assert found(result) == [("failed", "http.protocol")]
