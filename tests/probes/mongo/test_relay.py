@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import socket
+import struct
 import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -17,7 +18,9 @@ from probed.net import DenyList, Network
 from probed.net.pool import ConnectionPool
 from probed.testing import FakeClock, Peer, no_leaks
 from probed.testing.soundness import assert_sound
+from probed.testing.watchdog import Watchdog
 from probes.mongo import MongoProbe
+from probes.mongo.wire import REPLY_LIMIT
 from tests.dials import DIALER, dials
 from tests.mongod import HELLO, message, mongod
 
@@ -148,11 +151,24 @@ async def test_a_reply_is_bounded_whatever_hello_says(
     hello = {**HELLO, "maxMessageSizeBytes": 2_147_483_647, "maxBsonObjectSize": 2_147_483_647}
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     began = time.monotonic()
-    async with mongod(hello=hello, serverStatus=reply) as server:
+    async with mongod(hello=hello, serverStatus=reply) as server, Watchdog() as watchdog:
         result = await ask(server.port)
+    assert watchdog.longest < 0.1
     assert found(result) == expected
     assert time.monotonic() - began < 3.3
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 16 << 10
+
+
+async def test_the_dearest_reply_that_passes_does_not_block_the_loop() -> None:
+    """A regular expression takes the decoder longest for its bytes."""
+    elements = b"".join(b"\x0b%d\0a\0i\0" % number for number in range(24_500))
+    whole = b"\x01ok\0" + struct.pack("<d", 1.0) + elements
+    document = struct.pack("<i", len(whole) + 5) + whole + b"\0"
+    assert 250_000 < len(document) < REPLY_LIMIT - 100
+    async with mongod(serverStatus=document) as server, Watchdog() as watchdog:
+        result = await ask(server.port)
+    assert "mongo.connections_unknown" in {str(each.reason) for each in result.findings}
+    assert watchdog.longest < 0.1
 
 
 async def test_the_deadline_of_the_run_works_in_the_middle_of_a_reply() -> None:
@@ -180,7 +196,9 @@ async def test_a_login_does_not_block_the_loop_by_its_iterations(count: bytes) -
     began = time.process_time()
     async with mongod(saslStart=login) as server:
         user = {"username": "probed", "password": "correct horse"}
-        result = await ask(server.port, **user)
+        async with Watchdog() as watchdog:
+            result = await ask(server.port, **user)
+    assert watchdog.longest < 0.1
     assert found(result) == ("failed", "mongo.protocol")
     assert "iterations" in result.why
     assert time.process_time() - began < 0.5
