@@ -59,6 +59,7 @@ def test_refuses_a_file_of_100_mb(tmp_path: Path, content: bytes) -> None:
     assert mebibytes < 200
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("loader", LOADERS)
 @pytest.mark.parametrize("start", ["[", "{", "- ", "? ", "{a: ", "[{", "a: &a [", "!!seq ["])
 def test_refuses_what_is_nested_too_deep(start: str, loader: object) -> None:
@@ -91,6 +92,7 @@ def test_refuses_too_many_checks(read: Read) -> None:
     assert caught.value.problems[0].message == "must have at most 50000 checks"
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("text", ["\n%TAG !a! b" * 90_000, "a: b\n...\n" + "%TAG !a! b\n" * 90_000])
 def test_refuses_many_directives(text: str) -> None:
     began = time.process_time()
@@ -98,6 +100,7 @@ def test_refuses_many_directives(text: str) -> None:
     assert time.process_time() - began < 5
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(
     "text",
     ["&a " * 300_000, "# c\n" * 250_000, "\n" * 1_000_000, "a" * 1_000_000, '"' + "\\x41" * 250_000 + '"',
@@ -110,6 +113,7 @@ def test_ends_soon(text: str) -> None:
     assert time.process_time() - began < 10
 
 
+@pytest.mark.timing
 def test_prints_a_hundred_problems_and_counts_the_others(read: Read) -> None:
     began = time.process_time()
     with pytest.raises(ConfigError) as caught:

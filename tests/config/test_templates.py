@@ -214,6 +214,7 @@ def test_references_and_damping(read: Read) -> None:
 # Hostile ones: each is refused or done within little time.
 
 
+@pytest.mark.timing
 def test_many_checks_of_a_large_template_are_refused(read: Read) -> None:
     headers = ", ".join(f"h{n}: x" for n in range(400))
     text = (
@@ -227,6 +228,7 @@ def test_many_checks_of_a_large_template_are_refused(read: Read) -> None:
     assert time.process_time() - began < 20
 
 
+@pytest.mark.timing
 def test_templates_that_stand_for_ever_more_are_refused(read: Read) -> None:
     text = "templates:\n  t0: {labels: {a: x}}\n"
     text += "".join(f"  t{n}: {{use: [{', '.join([f't{n - 1}'] * 20)}]}}\n" for n in range(1, 8))
@@ -238,6 +240,7 @@ def test_templates_that_stand_for_ever_more_are_refused(read: Read) -> None:
     assert time.process_time() - began < 2
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("circle", [False, True])
 def test_a_long_chain_of_templates_is_refused(read: Read, *, circle: bool) -> None:
     count = 5_000
@@ -257,6 +260,7 @@ def test_a_long_chain_of_templates_is_refused(read: Read, *, circle: bool) -> No
     assert time.process_time() - began < 5
 
 
+@pytest.mark.timing
 def test_an_aliased_template_is_counted_whole(read: Read) -> None:
     rows = ["a0: &a0 [" + ", ".join(["x"] * 10) + "]"]
     rows += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]

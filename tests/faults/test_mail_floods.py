@@ -87,6 +87,7 @@ RESP = {
 }
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("name", SMTP)
 async def test_smtp(name: str) -> None:
     def make(address: HostPort) -> Probe:
@@ -96,6 +97,7 @@ async def test_smtp(name: str) -> None:
     await withstand(SMTP[name], make)
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("mechanism", ["plain", "login", "cram-md5", "xoauth2"])
 @pytest.mark.parametrize("name", LOGIN)
 async def test_smtp_login(name: str, mechanism: str, tmp_path: Path) -> None:
@@ -115,6 +117,7 @@ async def test_smtp_login(name: str, mechanism: str, tmp_path: Path) -> None:
     await withstand(served, make)
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("name", IMAP)
 async def test_imap(name: str) -> None:
     def make(address: HostPort) -> Probe:
@@ -128,6 +131,7 @@ async def test_imap(name: str) -> None:
     await withstand(IMAP[name], make)
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("kind", ["list", "stream", "zset"])
 @pytest.mark.parametrize("name", RESP)
 async def test_redis(name: str, kind: str) -> None:
@@ -162,6 +166,7 @@ def test_the_fault_matrix_counts_them(row: str) -> None:
     assert int(found) == len(ROWS[row])
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("source", ["postqueue", "command"])
 @pytest.mark.parametrize("name", PROGRAMS)
 async def test_programs(name: str, source: str) -> None:
@@ -183,6 +188,7 @@ async def test_programs(name: str, source: str) -> None:
     assert "internal.error" not in {str(finding.reason) for finding in result.findings}
 
 
+@pytest.mark.timing
 async def test_a_document_of_many_reasons(tmp_path: Path) -> None:
     """As many as fit in what a command may say, each as dear as it can be."""
     for reasons in (

@@ -8,6 +8,7 @@ import re
 import time
 from typing import Any
 
+import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
@@ -39,6 +40,7 @@ def quick(begun: float) -> None:
     assert time.process_time() - begun < 0.5
 
 
+@pytest.mark.timing
 @settings(FUZZ)
 @given(value=JSON, kind=TYPES)
 @example({"status": "UP", "components": {"db": {"status": "UP"}}}, "application/json")
@@ -94,6 +96,7 @@ def test_patterns_find_what_re_finds(pattern: str, text: str) -> None:
     assert bool(ours.search(text, Effort())) is bool(re.search(pattern, text))
 
 
+@pytest.mark.timing
 @settings(FUZZ)
 @given(pattern=PATTERN, part=st.text("ab0 ", min_size=1, max_size=3))
 @example("(a|a)*b", "a")

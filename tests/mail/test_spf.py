@@ -193,6 +193,7 @@ async def test_a_local_part_may_hold_anything(octets: str) -> None:
     assert all(len(name.encode("utf-8", "surrogateescape")) <= 253 for name, _ in zone.asked)
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(
     "text",
     ["v=spf1 " + "a " * 600, "v=spf1 " + "/1" * 8000, "v=spf1 a:" + "%{d}" * 4000,

@@ -322,6 +322,7 @@ async def answered(made: Served) -> None:
                 done = True
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(
     "first",
     [b"", GET * 200, b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 40_000, b"\0\n" * 100, GET + b"y" * 200_000,

@@ -203,6 +203,7 @@ async def test_names_of_queues_are_few_and_harmless(says: Any) -> None:
     assert depths["depth/other"] == 81
 
 
+@pytest.mark.timing
 async def test_thousands_of_messages_do_not_stop_the_event_loop(says: Any) -> None:
     import anyio
 

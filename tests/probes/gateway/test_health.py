@@ -281,6 +281,7 @@ def test_an_unknown_word_is_other_unless_the_format_is_announced() -> None:
     assert announced == HealthDocument("health+json", UNKNOWN)
 
 
+@pytest.mark.timing
 def test_deep_nesting_costs_no_time() -> None:
     deep = b'{"status": "UP", "components": ' + b'{"a": {"components": ' * 300
     body = deep + b"{}" + b"}}" * 300 + b"}"

@@ -179,6 +179,7 @@ def test_a_path_that_meets_too_many_values_says_so() -> None:
     assert JsonPath("$.a[-1]").find(full) == [{}]
 
 
+@pytest.mark.timing
 def test_no_document_takes_long() -> None:
     """A hundred times what it should take on a slow machine."""
     wide = json.loads("[" + ",".join(["[" + ",".join("0" * 999) + "]"] * 999) + "]")

@@ -187,6 +187,7 @@ async def test_a_second_reply_to_one_request_is_not_that_to_the_next() -> None:
     assert "replSetGetStatus" in server.asked
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(
     "count", [b"1000000000", b"1_000_000_000", b"+999999999", b" 99999999", b"x"]
 )

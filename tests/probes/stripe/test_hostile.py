@@ -57,6 +57,7 @@ def full_page(fake: FakeStripe, count: int = 100) -> int:
     return len(json.dumps(fake.events))
 
 
+@pytest.mark.timing
 async def test_a_hundred_events_keep_the_loop_free(
     fake: FakeStripe, asked: Any, found: Any
 ) -> None:
@@ -72,6 +73,7 @@ async def test_a_hundred_events_keep_the_loop_free(
     assert gaps.longest < 0.02, f"{gaps.longest * 1000:.1f} ms"
 
 
+@pytest.mark.timing
 async def test_loading_the_sdk_does_not_stop_the_loop(fake: FakeStripe) -> None:
     """In a process of its own, where it is not loaded yet."""
     program = f"""
@@ -118,6 +120,7 @@ asyncio.run(main())
     assert min(seen) < 0.02
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("fault", ["html", "huge", "body", "text", "truncated", "no-error"])
 @pytest.mark.parametrize("step", ["reach", "api", "events", "endpoints"])
 async def test_answers_of_others_are_bounded(
