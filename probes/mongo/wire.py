@@ -17,8 +17,8 @@ from probed import ProbeError
 from probes.mongo.reading import count, milliseconds, number
 from probes.mongo.reasons import MongoReason
 
-REPLY_LIMIT = 256 << 10
-"""Bytes of one reply to what probed asks: decoding so much takes 40 ms at most. The server's
+REPLY_LIMIT = 128 << 10
+"""Bytes of one reply to what probed asks: decoding so much takes 50 ms at most. The server's
 `maxMessageSizeBytes` does not count, because a server can claim any size.
 """
 LOGIN_LIMIT = 64 << 10

@@ -161,10 +161,10 @@ async def test_a_reply_is_bounded_whatever_hello_says(
 
 async def test_the_dearest_reply_that_passes_does_not_block_the_loop() -> None:
     """A regular expression takes the decoder longest for its bytes."""
-    elements = b"".join(b"\x0b%d\0a\0i\0" % number for number in range(24_500))
+    elements = b"".join(b"\x0b%d\0a\0i\0" % number for number in range(12_200))
     whole = b"\x01ok\0" + struct.pack("<d", 1.0) + elements
     document = struct.pack("<i", len(whole) + 5) + whole + b"\0"
-    assert 250_000 < len(document) < REPLY_LIMIT - 100
+    assert 120_000 < len(document) < REPLY_LIMIT - 100
     async with mongod(serverStatus=document) as server, Watchdog() as watchdog:
         result = await ask(server.port)
     assert "mongo.connections_unknown" in {str(each.reason) for each in result.findings}
