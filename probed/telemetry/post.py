@@ -97,7 +97,7 @@ def _accepted(signal: SignalName, response: httpx2.Response) -> Reply:
     if media == JSON:
         try:
             return _partial_json(json.loads(body))
-        except (ValueError, TypeError, AttributeError, RecursionError):
+        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
             pass
     said = f"this is not an OTLP collector: it answers with {sanitize(media, 60)}"
     return Reply(NOT_OTLP, retry=True, message=said)

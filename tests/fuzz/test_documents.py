@@ -8,15 +8,16 @@ import re
 import time
 from typing import Any
 
+import httpx2
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from probed.telemetry.post import _accepted, retry_after
+from probed.text.patterns import Pattern
 from probed.text.redact import Redactor, sanitize
 from probes.gateway.health.formats import parse
 from probes.gateway.paths import FOUND_LIMIT, JsonPath, TooMany
-from probes.gateway.patterns import Effort, SafePattern, TooHard
 
 FUZZ = settings.get_profile(os.environ.get("PROBED_FUZZ", "suite"))
 WORDS = st.sampled_from([
@@ -89,11 +90,15 @@ PATTERN = st.lists(
 @settings(FUZZ)
 @given(pattern=PATTERN, text=st.text("ab0 .\n", max_size=24))
 def test_patterns_find_what_re_finds(pattern: str, text: str) -> None:
+    # What may stand behind a `$` at the end of the text, and what RE2 takes for a byte.
+    assume("$" not in pattern[:-1] or not text.endswith("\n"))
+    assume("\\B" not in pattern or text)
     try:
-        ours = SafePattern(pattern)
-    except ValueError:
+        ours = Pattern(pattern)
+        wanted = re.search(pattern.replace("\\z", "\\Z"), text, re.ASCII)
+    except (ValueError, re.error):
         return
-    assert bool(ours.search(text, Effort())) is bool(re.search(pattern, text))
+    assert ours.search(text) is bool(wanted)
 
 
 @pytest.mark.timing
@@ -103,23 +108,29 @@ def test_patterns_find_what_re_finds(pattern: str, text: str) -> None:
 @example("(?:a+)+$", "a")
 def test_no_pattern_takes_long(pattern: str, part: str) -> None:
     try:
-        ours = SafePattern(pattern)
+        ours = Pattern(pattern)
     except ValueError:
         assume(False)
     begun = time.process_time()
-    try:
-        ours.search(part * 20_000, Effort())
-    except TooHard:
-        pass
+    ours.search(part * 20_000)
     quick(begun)
 
 
 @settings(FUZZ)
-@given(body=st.binary(max_size=200), header=st.text(max_size=40))
-@example(b"\x0a\x08\x08\xff\xff\xff\xff\xff\xff\xff\x7f", "1e999")
-def test_answers_of_a_collector(body: bytes, header: str) -> None:
+@given(
+    body=st.binary(max_size=200) | JSON.map(json.dumps).map(str.encode),
+    header=st.text(max_size=40),
+    media=st.sampled_from(
+        ["application/x-protobuf", "application/json", "text/html", "", "\u00e9;"]
+    ),
+)
+@example(b"\x0a\x08\x08\xff\xff\xff\xff\xff\xff\xff\x7f", "1e999", "")
+@example(b'{"partialSuccess": {"rejectedSpans": 1e999}}', "", "application/json")
+@example(b'{"partialSuccess": {"rejectedSpans": "x"}}', "", "application/json")
+def test_answers_of_a_collector(body: bytes, header: str, media: str) -> None:
+    answer = httpx2.Response(200, headers={"Content-Type": media.encode()}, content=body)
     for signal in ("traces", "metrics"):
-        reply = _accepted(signal, body)  # type: ignore[arg-type]
+        reply = _accepted(signal, answer)  # type: ignore[arg-type]
         assert len(reply.message) <= 200
         assert reply.message == sanitize(reply.message, 200)
     wait = retry_after(header, 1e9)
