@@ -21,8 +21,8 @@ TEXT_LIMIT = 1 << 16
 """Bytes of a text that are searched at most; where the pattern is plain text, all are."""
 WORK = 3 << 19
 """Bytes of the text times steps of the program, at most."""
-PROGRAM_LIMIT = 500
-"""Steps of a pattern as RE2 compiles it: at least 3 KiB are searched."""
+PROGRAM_LIMIT = 1000
+"""Steps of a pattern as RE2 compiles it: at least 1.5 KiB are searched."""
 MEMORY = 1 << 17
 """Bytes that RE2 may keep for one pattern. With less it is slow for good texts, with more for bad ones."""
 
