@@ -196,6 +196,7 @@ class _Driver:
 
     def close(self) -> None:
         """Close at once."""
+        self.carrier = None  # it holds us: garbage that only a search would find
         if not self._gone:
             self._loop.remove_reader(self._socket)
         self._socket.close()

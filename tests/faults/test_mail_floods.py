@@ -160,6 +160,7 @@ ROWS = {"SMTP": SMTP, "SMTP: login": LOGIN, "IMAP": IMAP, "RESP": RESP, "program
 @pytest.mark.parametrize("row", ROWS)
 def test_the_fault_matrix_counts_them(row: str) -> None:
     page = (Path(__file__).parents[2] / "docs/faults.md").read_text()
+    page = page.partition("## H. Reads")[2].partition("\n## ")[0]
     (found,) = re.findall(
         rf"^\| {re.escape(row)}(?::(?! login)[^|]*)? \|[^|]*\| (\d+) \|", page, re.MULTILINE
     )

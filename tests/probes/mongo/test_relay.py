@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import resource
-import socket
 import struct
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import anyio
 import pytest
 from bson import encode
 
@@ -70,9 +71,16 @@ async def test_no_connection_passes_the_deny_list(dialed: list[tuple[Any, str]])
     assert dialed == []
 
 
-async def test_another_process_is_refused_by_the_relay() -> None:
-    import anyio.to_process
+STRANGER = """
+import socket, sys
+with socket.socket(socket.AF_UNIX) as stranger:
+    stranger.settimeout(5)
+    stranger.connect(bytes.fromhex(sys.argv[1]).decode())
+    print(stranger.recv(1))
+"""
 
+
+async def test_another_process_is_refused_by_the_relay() -> None:
     from probed.net.relay import Relay
     from probes.mongo.wire import MongoFraming
 
@@ -81,17 +89,11 @@ async def test_another_process_is_refused_by_the_relay() -> None:
 
     relay = Relay(dial, MongoFraming())
     try:
-        assert await anyio.to_process.run_sync(_first_byte, relay.address) == b""
+        command = [sys.executable, "-c", STRANGER, relay.address.encode().hex()]
+        assert (await anyio.run_process(command)).stdout == b"b''\n"
         assert relay.fault is None
     finally:
         await relay.aclose()
-
-
-def _first_byte(address: str) -> bytes:
-    with socket.socket(socket.AF_UNIX) as stranger:
-        stranger.settimeout(5)
-        stranger.connect(address)
-        return stranger.recv(1)
 
 
 # --- what passes ---------------------------------------------------------------------------------------
