@@ -20,7 +20,6 @@ class Watchdog:
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        gc.collect()
         gc.freeze()  # as the daemon does when it has started
         self._task = asyncio.create_task(self._watch())
         await asyncio.sleep(0)
