@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time as system_time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import takewhile
 from typing import Protocol
 
 import anyio
@@ -80,13 +81,13 @@ class LoopLag:
         """Return the seconds since then (on the monotonic clock) for which the loop was blocked."""
         now = self._clock.monotonic()
         blocked = min(self.overdue(), now - since)
-        for at, late, _ in reversed(self._late):
-            if at <= since:
-                break
-            blocked += min(late, at - since)
-        return blocked
+        return blocked + sum(min(late, at - since) for at, late, _ in self._stops(since))
 
     def culprit(self, since: float) -> str:
         """Return who has blocked the loop for longest since then; empty where that is not known."""
-        known = [(late, who) for at, late, who in self._late if at > since and who]
+        known = [(late, who) for _, late, who in self._stops(since) if who]
         return max(known)[1] if known else ""
+
+    def _stops(self, since: float) -> Iterator[tuple[float, float, str]]:
+        """Return the stops that ended since then, the latest first."""
+        return takewhile(lambda stop: stop[0] > since, reversed(self._late))

@@ -222,13 +222,7 @@ def _evidence(recorder: Recorder) -> dict[str, Fact]:
     if recorder.certificate is not None:
         facts.update(describe(recorder.certificate))
     found = {**recorder.evidence, **facts}
-    return {name: _clean(recorder, value) for name, value in found.items()}
-
-
-def _clean(recorder: Recorder, value: Fact) -> Fact:
-    if isinstance(value, tuple):
-        return tuple(recorder.clean(each) for each in value)
-    return recorder.clean(value) if isinstance(value, str) else value
+    return {name: recorder.clean_fact(value) for name, value in found.items()}
 
 
 def _phase(recorder: Recorder) -> str | None:

@@ -146,7 +146,13 @@ class Recorder:
 
     def fact(self, name: str, value: Fact) -> None:
         """Note a fact. Text is cleaned here, on its way in."""
-        self.facts[name] = self.redactor.clean(value) if isinstance(value, str) else value
+        self.facts[name] = self.clean_fact(value)
+
+    def clean_fact(self, value: Fact) -> Fact:
+        """Return the value; text in it is one safe line that holds no known secret."""
+        if isinstance(value, tuple):
+            return tuple(map(self.clean, value))
+        return self.clean(value) if isinstance(value, str) else value
 
     def clean(self, text: str | bytes, limit: int = 512) -> str:
         """Foreign text as one safe line that holds no known secret."""

@@ -11,6 +11,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import ceil
+from operator import itemgetter
 from typing import TYPE_CHECKING, Self
 
 import anyio
@@ -42,6 +43,11 @@ def _up(number: float) -> int:
     return ceil(number - 1e-9)  # thirds do not add up exactly
 
 
+def _roomy(need: int) -> int:
+    """Return the places of which the runs that are needed leave the reserve free."""
+    return need + need // RESERVE + 1
+
+
 def most() -> int:
     """Return the greatest number of runs that the open files of this process allow."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -63,13 +69,13 @@ class Limits:
         """Return the limits of a configuration: where it gives none, as many as its checks can need."""
         service = config.service
         wanted, hosts = demand(config.checks)
-        total = service.concurrency or max(LEAST, min(wanted + wanted // RESERVE + 1, most()))
+        total = service.concurrency or max(LEAST, min(_roomy(wanted), most()))
         if service.concurrency_per_host is not None:
             return cls(total, service.concurrency_per_host)
         more = {
-            host: min(total, need + need // RESERVE + 1)
+            host: min(total, room)
             for host, need in hosts.items()
-            if need + need // RESERVE + 1 > LEAST_PER_HOST
+            if (room := _roomy(need)) > LEAST_PER_HOST
         }
         return cls(total, LEAST_PER_HOST, more)
 
@@ -79,13 +85,13 @@ class Limits:
 
 
 def remarks(config: Config) -> Iterator[str]:
-    """Yield where the limits make checks run late as soon as enough peers hang, and what to write."""
+    """Yield a remark on each limit that makes checks run late while peers hang, with what to write."""
     limits, (wanted, hosts) = Limits.of(config), demand(config.checks)
     if wanted > limits.total:
         remedy = (
             f"raise the limit of open files (LimitNOFILE=, `ulimit -n`) to {wanted * FILES}, or shard"
             if config.service.concurrency is None
-            else f"write {wanted + wanted // RESERVE + 1}, or nothing"
+            else f"write {_roomy(wanted)}, or nothing"
         )
         yield (
             f"service.concurrency: while all peers hang, {wanted} runs go on at a time, and "
@@ -96,7 +102,7 @@ def remarks(config: Config) -> Iterator[str]:
         host, need = max(late.items(), key=lambda each: each[1])
         yield (
             f"service.concurrency_per_host: while {host} hangs, {need} runs of it go on at a time, and "
-            f"{limits.of_host(host)} may: its checks run late then; write {need + need // RESERVE + 1}, "
+            f"{limits.of_host(host)} may: its checks run late then; write {_roomy(need)}, "
             "or nothing"
         )
 
@@ -126,7 +132,7 @@ class Places:
         """Return when a place is ours. Does not wait where one is free."""
         key = slow, host
         if key not in self._queues and self._is_free(host, slow=slow):
-            self._occupy(host, slow=slow)
+            self._count(host, 1, slow=slow)
             self.observe(self.running, self.waiting)
             return
         turn = anyio.Event()
@@ -162,9 +168,6 @@ class Places:
             self._slow < _share(total) and self._slow_by_host[host] < _share(of_host)
         )
 
-    def _occupy(self, host: str, *, slow: bool) -> None:
-        self._count(host, 1, slow=slow)
-
     def _count(self, host: str, change: int, *, slow: bool) -> None:
         self.running += change
         counters = [self._by_host]
@@ -187,21 +190,17 @@ class Places:
     def _admit(self) -> None:
         if not self._queues:
             return
-        for key in sorted(self._queues, key=_is_slow):
+        for key in sorted(self._queues, key=itemgetter(0)):
             slow, host = key
             queue = self._queues[key]
             while queue and self._is_free(host, slow=slow):
-                self._occupy(host, slow=slow)
+                self._count(host, 1, slow=slow)
                 self.waiting -= 1
                 queue.popleft().set()
             if not queue:
                 del self._queues[key]
             if self.running >= self.limits.total:
                 return
-
-
-def _is_slow(key: tuple[bool, str]) -> bool:
-    return key[0]
 
 
 def _share(places: int) -> int:

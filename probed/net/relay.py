@@ -16,12 +16,12 @@ import struct
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from probed.net.stream import CHUNK, Stream, writable
+from probed.net.stream import CHUNK, Stream, send
 
 PATIENCE = 5.0
 """Seconds for dialing, and for one request with its reply."""
 REQUEST_LIMIT = 1 << 20
-"""Bytes of one request of the driver."""
+"""Maximum size of a request, in bytes."""
 _BACKLOG = 16
 _CREDENTIALS = struct.Struct("3i")
 """Process, user and group (unix(7), SO_PEERCRED)."""
@@ -187,12 +187,7 @@ class _Driver:
 
     async def send(self, data: bytes) -> None:
         """Send all the data."""
-        view = memoryview(data)
-        while view:
-            try:
-                view = view[self._socket.send(view) :]
-            except BlockingIOError:
-                await writable(self._socket)
+        await send(self._socket, data)
 
     def close(self) -> None:
         """Close at once."""

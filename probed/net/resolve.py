@@ -21,6 +21,8 @@ from probed.reasons import ProbeError, Reason
 from probed.text.redact import sanitize
 
 if TYPE_CHECKING:
+    import dns.name
+
     from probed.net.answer import Answer
     from probed.net.resolv_conf import ResolvConf
     from probed.net.vantage import Vantage
@@ -118,7 +120,9 @@ class Resolver:
 
     def name_servers(self) -> list[tuple[str, int]]:
         """Return address and port of each configured server; `resolv_conf` is read again if it changed."""
-        settings = self._configuration()
+        return self._in_turn(self._configuration())
+
+    def _in_turn(self, settings: ResolvConf) -> list[tuple[str, int]]:
         servers = list(settings.servers)
         if settings.rotate:
             self._turn += 1
@@ -136,12 +140,19 @@ class Resolver:
         return self._hosts.get(name, [])
 
     async def _from_dns(self, host: str, family: AddressFamily) -> list[str]:
+        import dns.exception  # noqa: PLC0415
+
         from probed.net.vantage import Vantage  # noqa: PLC0415
 
-        vantage = Vantage("", self.name_servers())
+        settings = self._configuration()
+        vantage = Vantage("", self._in_turn(settings))
+        try:
+            names = settings.candidates(host)
+        except (dns.exception.DNSException, UnicodeError):
+            raise ProbeError(Reason.DNS_NXDOMAIN, "This is not a valid host name.") from None
         if family != "any":
             try:
-                return (await self._search(vantage, host, _RECORD[family]))[:ADDRESS_LIMIT]
+                return (await _search(vantage, names, _RECORD[family]))[:ADDRESS_LIMIT]
             except ProbeError as error:
                 raise (_none_of(family) if error.reason is Reason.DNS_NO_DATA else error) from None
         found: dict[str, list[str]] = {}
@@ -149,7 +160,7 @@ class Resolver:
 
         async def query(kind: str) -> None:
             try:
-                found[kind] = await self._search(vantage, host, kind)
+                found[kind] = await _search(vantage, names, kind)
             except ProbeError as error:
                 errors[kind] = error
             else:
@@ -162,30 +173,6 @@ class Resolver:
         if addresses:
             return addresses[:ADDRESS_LIMIT]
         raise errors.get("A") or errors["AAAA"]
-
-    async def _search(self, vantage: Vantage, host: str, kind: str) -> list[str]:
-        """Return the addresses of the first full name that has some; glibc goes on from one to the next
-        in the same cases. Raises ProbeError `dns.*` or `timeout.resolve`.
-        """
-        import dns.exception  # noqa: PLC0415
-
-        from probed.net.answer import Said  # noqa: PLC0415
-
-        try:
-            names = self._configuration().candidates(host)
-        except (dns.exception.DNSException, UnicodeError):
-            raise ProbeError(Reason.DNS_NXDOMAIN, "This is not a valid host name.") from None
-        failed: list[Answer] = []
-        for name in names:
-            answer = await vantage.query(name, kind)
-            if answer.said is Said.ANSWER:
-                return answer.texts
-            if answer.said is Said.TIMEOUT:
-                raise ProbeError(Reason.TIMEOUT_RESOLVE)
-            failed.append(answer)
-            if answer.said not in _GO_ON:
-                break
-        raise max(failed, key=lambda each: _GO_ON.get(each.said, 3)).error
 
     def _configuration(self) -> ResolvConf:
         from probed.net.resolv_conf import ResolvConf, read_resolv_conf  # noqa: PLC0415
@@ -202,6 +189,25 @@ class Resolver:
 
 _GO_ON = {"nxdomain": 0, "server_failure": 1, "nodata": 2}
 """Answers after which the next full name is looked up; the greatest is what is told of them all."""
+
+
+async def _search(vantage: Vantage, names: Sequence[dns.name.Name], kind: str) -> list[str]:
+    """Return the addresses of the first of these full names that has some; glibc goes on from one to the
+    next in the same cases. Raises ProbeError `dns.*` or `timeout.resolve`.
+    """
+    from probed.net.answer import Said  # noqa: PLC0415
+
+    failed: list[Answer] = []
+    for name in names:
+        answer = await vantage.query(name, kind)
+        if answer.said is Said.ANSWER:
+            return answer.texts
+        if answer.said is Said.TIMEOUT:
+            raise ProbeError(Reason.TIMEOUT_RESOLVE)
+        failed.append(answer)
+        if answer.said not in _GO_ON:
+            break
+    raise max(failed, key=lambda each: _GO_ON.get(each.said, 3)).error
 
 
 @lru_cache(maxsize=4096)

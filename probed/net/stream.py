@@ -74,6 +74,16 @@ async def receive(sock: socket.socket, limit: int, *, eager: bool) -> tuple[byte
             await readable(sock)
 
 
+async def send(sock: socket.socket, data: bytes) -> None:
+    """Send all the data."""
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[sock.send(view) :]
+        except BlockingIOError:
+            await writable(sock)
+
+
 class Stream:
     """One connection. Methods raise the socket's errors: OSError, ssl.SSLError. `tls` is the TLS session,
     from the handshake on.
@@ -94,7 +104,7 @@ class Stream:
         """Send all the data."""
         try:
             if self.tls is None:
-                await self._send(data)
+                await send(self.socket, data)
                 return
             for start in range(0, len(data), CHUNK):
                 self.tls.write(data[start : start + CHUNK])
@@ -103,18 +113,10 @@ class Stream:
             await self._raise_last_words()
             raise
 
-    async def _send(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            try:
-                view = view[self.socket.send(view) :]
-            except BlockingIOError:
-                await writable(self.socket)
-
     async def _flush(self) -> None:
         """Send what the TLS session has to say."""
         if self._outgoing.pending:
-            await self._send(self._outgoing.read())
+            await send(self.socket, self._outgoing.read())
 
     async def _fill(self) -> None:
         """Hand what comes next to the TLS session."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import time
-from typing import Any, Self
+from typing import Any
 
 import pytest
 
@@ -14,37 +13,12 @@ from probed.model import Outcome
 from probed.testing.fake_receiver import PATH, FakeReceiver
 from probed.testing.fake_stripe import KEY, FakeStripe
 from probed.testing.soundness import plain
+from probed.testing.watchdog import Watchdog
 from probed.testing.webserver import Answer, Received
 
 pytestmark = pytest.mark.anyio
 SECRET = "whsec_" + "probedFakeSecret0123456789"
 JANE = "jane.c4nary@example.com"
-
-
-class Gaps:
-    """The longest time for which the event loop stood still."""
-
-    def __init__(self) -> None:
-        self.longest = 0.0
-        self._task: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._watch())
-        await asyncio.sleep(0)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._task is not None
-        self._task.cancel()
-
-    async def _watch(self) -> None:
-        # Time that the machine gives to others is not ours: the thread's own processor time counts.
-        last = time.thread_time()
-        while True:
-            await asyncio.sleep(0)
-            now = time.thread_time()
-            self.longest = max(self.longest, now - last)
-            last = now
 
 
 def full_page(fake: FakeStripe, count: int = 100) -> int:
@@ -67,10 +41,10 @@ async def test_a_hundred_events_keep_the_loop_free(
         "GET", "/v1/events", {"limit": ["100"]}
     )  # made once: it is not what is measured
     fake._listed_events = lambda _: answer  # type: ignore[method-assign]
-    async with Gaps() as gaps:
+    async with Watchdog() as watchdog:
         result = await asked("events")
     assert found(result) == [("failed", "stripe.events_undelivered")]
-    assert gaps.longest < 0.02, f"{gaps.longest * 1000:.1f} ms"
+    assert watchdog.longest < 0.02, f"{watchdog.longest * 1000:.1f} ms"
 
 
 @pytest.mark.timing
@@ -128,12 +102,12 @@ async def test_answers_of_others_are_bounded(
 ) -> None:
     fake.faults = {"*": fault, "reach": fault}
     memory: dict[str, Any] = {}
-    async with Gaps() as gaps:
+    async with Watchdog() as watchdog:
         result = await asked(step, memory=memory)
     assert result.outcome is Outcome.FAILED
     assert len(json.dumps(plain(result))) < 8192
     assert len(json.dumps(memory)) < 4096
-    assert gaps.longest < 0.05
+    assert watchdog.longest < 0.05
 
 
 @pytest.mark.parametrize(
