@@ -19,11 +19,11 @@ log = logging.getLogger("probed.engine")
 LATE = 0.1
 """Seconds by which the loop must be late before somebody is blamed."""
 CHECK = "check "
-"""With this the names of the tasks begin that run a check."""
+"""Prefix of the names of tasks that run a check."""
 QUIET = 60.0
 """Seconds between two log lines about the same culprit."""
 CULPRITS = 1000
-"""Culprits that are told apart."""
+"""Maximum number of culprits that are remembered."""
 
 
 class Stall(NamedTuple):
@@ -43,8 +43,8 @@ class _Sample(NamedTuple):
 
 
 class Stalls:
-    """The culprit of each time for which the event loop stood still. `overdue` says for how many seconds
-    it has been late by now; `count` is told the check of each stall.
+    """Finds who blocked the event loop. `overdue` returns the seconds by which it is late now; `count` is
+    called with the check of each stall.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Stalls:
             self._told.clear()
         self._told[stall.check] = now
         log.warning(
-            "the event loop was blocked for %.2f s by %s; runs are late meanwhile", seconds, stall
+            "the event loop was blocked for %.2f s by %s; other runs were late", seconds, stall
         )
 
     def _watch(self, loop: asyncio.AbstractEventLoop, ident: int, ended: threading.Event) -> None:

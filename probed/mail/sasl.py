@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 Mechanism = Literal["plain", "login", "cram-md5", "xoauth2"]
 PROMPT_LIMIT = 512
-"""Bytes of a decoded prompt."""
+"""Maximum size of a decoded prompt, in bytes."""
 _MESSAGE_ID = re.compile(rb"<[\x21-\x3b\x3d\x3f-\x7e]+@[\x21-\x3b\x3d\x3f-\x7e]+>\Z")
 _PROMPTS = {"username": "user name", "user name": "user name", "password": "password"}
 

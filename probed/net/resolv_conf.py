@@ -60,7 +60,7 @@ def read_resolv_conf(path: Path) -> ResolvConf:
         with path.open("rb") as file:
             text = file.read(FILE_LIMIT).decode("utf-8", "replace")
     except OSError as error:
-        log.warning("%s: %s; asking %s", path, error.strerror, LOCAL)
+        log.warning("%s: %s; using the name server %s", path, error.strerror, LOCAL)
         return ResolvConf()
     servers: list[tuple[str, int]] = []
     search: tuple[dns.name.Name, ...] = ()
@@ -70,7 +70,7 @@ def read_resolv_conf(path: Path) -> ResolvConf:
         if word == "nameserver":
             address = _address(rest[0] if rest else "")
             if address is None:
-                log.warning("%s:%d: no address of a name server; passed over", path, number)
+                log.warning("%s:%d: no address of a name server; the line is ignored", path, number)
             elif len(servers) < SERVERS:
                 servers.append((address, PORT))
         elif word in {"search", "domain"}:
@@ -100,5 +100,5 @@ def _domains(words: list[str], path: Path, number: int) -> tuple[dns.name.Name, 
         try:
             found.append(dns.name.from_text(word))
         except (dns.exception.DNSException, UnicodeError):
-            log.warning("%s:%d: a domain that is no name; passed over", path, number)
+            log.warning("%s:%d: a domain that is no name; it is ignored", path, number)
     return tuple(found)

@@ -51,7 +51,7 @@ TRANSITION_RETENTION = 90 * 86400.0
 RENEWAL_INTERVAL = 60.0
 """Seconds between two moves of a corrupt file."""
 NAMED = 5
-"""Checks that a log line names."""
+"""Maximum number of checks that one log line names."""
 PROBLEMS = ("row", "corrupt", "replaced", "newer")
 """A row that cannot be read; a corrupt file; one that was deleted, replaced or truncated; one of a newer
 program that this one cannot read.

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 CARVED_LIMIT = 256 << 20
 """Bytes of a file that are searched for documents."""
 DOCUMENT_LIMIT = 4096
-"""Bytes of a document in one piece: SQLite's page size. Longer ones lie in several places."""
+"""Maximum size of a document that lies in one piece, in bytes: SQLite's page size."""
 _START = re.compile(rb'\{"check": "')
 
 _CHECKS = "SELECT name, at, document FROM checks ORDER BY rowid"

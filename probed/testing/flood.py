@@ -23,7 +23,7 @@ import anyio
 from probed.fields import HostPort
 
 LIMIT = 512 << 20
-"""Bytes that one connection gets at most: the load is bounded whoever reads."""
+"""Maximum number of bytes that one connection is sent."""
 SECONDS = 30
 """Seconds for which the process lives at most."""
 BURST = 64 * 1024

@@ -42,7 +42,7 @@ class Limits:
 
     connections: int = 128
     idle: float = 5.0
-    """Before the first byte of a request, also of the first one."""
+    """Without a request, also before the first one."""
     head: float = 5.0
     body: float = 10.0
     stalled: float = 10.0
@@ -53,9 +53,9 @@ class Limits:
     body_bytes: int = 4 << 10
     """No request needs a body, and each byte of it may be a chunk of its own."""
     pipelined: int = 2
-    """Requests that wait for the answer to an earlier one."""
+    """Maximum number of requests that wait for the answer to an earlier one."""
     tick: float = 0.5
-    """Between two looks at the times."""
+    """Between two checks of the time limits."""
 
 
 class _Part(Enum):
@@ -265,7 +265,7 @@ class Connection(HttpToolsProtocol):
     # Limits.
 
     def check(self) -> None:
-        """Close the connection where its time is up."""
+        """Close the connection if its time is up."""
         now, limits = monotonic(), self._limits
         if self.transport.is_closing():
             self._closing = self._closing or now

@@ -23,7 +23,7 @@ from probes.email_queue.reasons import QueueReason
 
 CHUNK = 16384
 COMPLAINT = 4096
-"""Bytes that are kept of its standard error."""
+"""Maximum number of bytes of standard error that are kept."""
 REMAINS = 1 << 20
 """Bytes that are read of each output after the program has ended: what fits in a pipe."""
 REAP = 1.0

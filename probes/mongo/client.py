@@ -29,7 +29,7 @@ APP = "probed"
 
 
 class Client:
-    """A client of the node at `peer`, the address that was judged and has answered."""
+    """Client of the node at `peer`: the address that passed the deny list and has answered."""
 
     def __init__(self, run: Run, node: HostPort, peer: str, login: Login, tls: Tls | None) -> None:
         network, clock, redactor = run.network, run.clock, run.redactor

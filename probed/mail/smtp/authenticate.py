@@ -1,4 +1,4 @@
-"""AUTH (RFC 4954): one login by one mechanism. What a server was not due to ask for ends it."""
+"""AUTH (RFC 4954): log in by one mechanism. A prompt that is not due ends the login."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from probed.mail.smtp.replies import Reply
 from probed.mail.smtp.troubles import Trouble
 
 COMMAND_LIMIT = 512
-"""Bytes of a command with its line end (RFC 5321): beyond, AUTH has no initial response."""
+"""Maximum size of a command with its line end, in bytes (RFC 5321). An initial response that does not fit is
+sent after the prompt.
+"""
 ROUNDS = 4
 """Prompts that one login answers; no mechanism has more than three."""
 _PROMPT, _ACCEPTED = 334, 235

@@ -129,7 +129,7 @@ class Hub:
             client.wake()
 
     def admit(self, client: Client) -> None:
-        """Add an open page. Where there are too many, close one first."""
+        """Add an open page; if there are too many, close one first."""
         if len(self.clients) >= STREAMS:
             counts = Counter(each.address for each in self.clients)
             most = max(counts.values())
